@@ -10,6 +10,8 @@ mod current;
 mod daemonset;
 #[path = "api_server/images.rs"]
 mod images;
+#[path = "api_server/journal.rs"]
+mod journal;
 #[path = "api_server/patience.rs"]
 mod patience;
 #[path = "api_server/safety.rs"]

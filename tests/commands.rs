@@ -267,6 +267,16 @@ async fn nodes_are_watched_for_as_long_as_was_asked_and_a_new_agent_is_asked_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_changes_of_the_cluster_are_heard_only_while_something_is_watched() {
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO))], 5 * MINUTE));
+    run(&site, HOUR, out.path(), &["ports", "--all"]).await;
+    assert_eq!(site.heard(), (0, 0), "nobody watches");
+    run(&site, HOUR, out.path(), &["watch", "--all", "--duration", "10m"]).await;
+    assert_eq!(site.heard(), (1, 0), "once, and no more after the watch");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_with_a_hole_in_it_or_at_its_end_is_done_in_part() {
     let watch = ["watch", "--all", "--duration", "10m"];
     let last = Duration::from_secs(595);

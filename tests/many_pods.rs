@@ -4,12 +4,14 @@
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::Command,
     time::Duration,
 };
 
+use futures::StreamExt;
+use nodewatch_answers::{Journal, Source};
 use nodewatch_tui::{
     agents::site::Site,
     cluster::{AgentSettings, Cluster, Connection, Target},
@@ -55,7 +57,7 @@ fn fifteen_thousand_pods_fit_into_little_memory() {
     assert!(peak / 1024 < AT_MOST, "{} MiB", peak / 1024);
 }
 
-/// Lists everything for names, for ports, for filters and before a deployment, and says how much memory that took at most,
+/// Lists everything for names, for ports, for filters, for the answers' journal and before a deployment, and says how much memory that took at most,
 /// in KiB.
 #[allow(clippy::print_stdout, reason = "read by the test")]
 fn look(kubeconfig: PathBuf) {
@@ -69,6 +71,15 @@ fn look(kubeconfig: PathBuf) {
         let nodes: Vec<NodeName> = (0..100).map(|number| NodeName(format!("node-{number}"))).collect();
         assert!(!cluster.expected(nodes).expect("a cluster").await.pods.is_empty());
         assert_eq!(cluster.workloads().expect("a cluster").await.pods.len(), PODS);
+        let mut journal = Journal::default();
+        let mut changes = cluster.changes().expect("a cluster");
+        while journal.since(Source::Pods).is_none() {
+            if let Some(Ok(news)) = changes.next().await {
+                journal.take_in(1, news);
+            }
+        }
+        let last = IpAddr::from([10, 0, 58, 151]);
+        assert_eq!(journal.pod_at(last, 1).map(|pod| pod.name.as_str()), Some("apps/pod-14999"));
         let checks = cluster.preflight(&[]).await;
         let ready = format!("{NODES} Ready");
         assert!(checks.iter().any(|check| check.check == "nodes" && check.detail == ready), "{checks:?}");
@@ -92,15 +103,20 @@ fn serve(connection: TcpStream) {
             line.clear();
         }
         let path = request.split(' ').nth(1).unwrap_or_default();
-        let body = if path.starts_with("/api/v1/pods?") {
+        // As of an older server.
+        let streams = path.contains("sendInitialEvents=true");
+        let status = if streams { "422 Unprocessable Entity" } else { "200 OK" };
+        let body = if path.contains("watch=true") {
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","code":422}"#.to_owned()
+        } else if path.starts_with("/api/v1/pods?") {
             page(path, PODS, |pod| pod_text(pod, &managed))
         } else if path.starts_with("/api/v1/nodes") {
             page(path, NODES, |node| node_text(node, &managed))
         } else {
-            r#"{"kind":"List","metadata":{},"items":[]}"#.to_owned()
+            r#"{"kind":"List","metadata":{"resourceVersion":"1"},"items":[]}"#.to_owned()
         };
         let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         if output.write_all(head.as_bytes()).and_then(|()| output.write_all(body.as_bytes())).is_err() {
             return;
         }
@@ -117,7 +133,10 @@ fn page(path: &str, all: usize, text: impl Fn(usize) -> String) -> String {
     let end = all.min(first + number("limit=").unwrap_or(all));
     let items: Vec<String> = (first..end).map(text).collect();
     let more = if end < all { end.to_string() } else { String::new() };
-    format!(r#"{{"kind":"List","apiVersion":"v1","items":[{}],"metadata":{{"continue":"{more}"}}}}"#, items.join(","))
+    format!(
+        r#"{{"kind":"List","apiVersion":"v1","items":[{}],"metadata":{{"resourceVersion":"1","continue":"{more}"}}}}"#,
+        items.join(",")
+    )
 }
 
 fn pod_text(pod: usize, managed: &str) -> String {

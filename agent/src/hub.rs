@@ -200,7 +200,8 @@ impl Hub {
                     self.uploader.wake();
                     owed = true;
                 }
-                Ok(()) = self.told.changes.changed() => {
+                // While something is owed, what changes meanwhile can wait for it.
+                Ok(()) = self.told.changes.changed(), if !owed => {
                     self.uploader.wake();
                     owed = true;
                 }

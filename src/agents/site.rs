@@ -9,6 +9,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use nodewatch_answers::News;
 use nodewatch_protocol::UnixMillis;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -165,6 +166,11 @@ pub trait Site: Send + Sync + 'static {
     }
     /// Where pods run, and which nodes services lead to; `None` where there are no pods.
     fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
+        None
+    }
+    /// What there is of pods, endpoints, services and policies, and every change of it, for good; what may not be heard is
+    /// told once, and asked for again. `None` where nobody says.
+    fn changes(&self) -> Option<BoxStream<'static, Result<News, Notice>>> {
         None
     }
     /// What targets are, and every change of that, for good; after a failure, which is told, it is asked again. `None` where

@@ -93,9 +93,10 @@ impl Taps {
     }
 
     /// What a connection has shown.
-    pub fn case(&mut self, case: Case) {
+    pub fn case(&mut self, mut case: Case) {
         if let Some((node, interface)) = self.place(case.interface) {
-            self.nodes[node].cases.push(Case { interface, ..case });
+            case.interface = interface;
+            self.nodes[node].cases.push(case);
         }
     }
 

@@ -13,12 +13,13 @@ use kube::{
     ResourceExt,
     api::{Api, DynamicObject, PostParams},
 };
+use nodewatch_protocol::UnixMillis;
 use tokio::time::{sleep, timeout};
 
 use super::{
     Cluster, PARALLEL,
     error::{Attempt, Patience, notice},
-    header, identity, kinds, lock,
+    identity, kinds, lock,
     objects::{Draft, SESSION_LABEL, Session},
     preflight, remove,
     strangers::{self, Stranger},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     agents::site::produce,
     base::clock::{steady_at, steady_millis, unix_millis, wall_at},
-    journal::{Entry, Journal},
+    journal::{Entry, Header, Journal},
     model::{DeployProgress, Kind, MadeObject, NodeName, Notice, Purpose},
 };
 
@@ -340,4 +341,18 @@ fn create_right(kind: Kind) -> &'static str {
 
 fn broken(error: &ManifestError) -> Notice {
     Notice::error("nothing was created", error.to_string(), "this is a bug in nodewatch-tui: please report it")
+}
+
+/// The identity that a journal is begun with.
+async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Result<Header, Notice> {
+    Ok(Header {
+        session: cluster.session.clone(),
+        owner: cluster.settings.owner.clone(),
+        began,
+        ends,
+        cluster: cluster.connection.identity().await?,
+        namespace: cluster.namespace(),
+        own_namespace: cluster.settings.namespace.is_none(),
+        agents: Some(Box::new(cluster.settings().deployed())),
+    })
 }

@@ -16,7 +16,7 @@ pub(super) struct Pod {
     pub status: Option<PodStatus>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PodSpec {
     pub node_name: Option<String>,
@@ -25,12 +25,12 @@ pub(super) struct PodSpec {
     pub containers: Vec<Container>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Container {
     pub ports: Option<Vec<ContainerPort>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct ContainerPort {
     #[serde(rename = "containerPort")]
     pub inside: i32,
@@ -41,43 +41,65 @@ pub(super) struct ContainerPort {
     pub protocol: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PodStatus {
     pub phase: Option<String>,
+    pub start_time: Option<String>,
     #[serde(rename = "podIPs")]
     pub pod_ips: Option<Vec<PodIp>>,
     pub conditions: Option<Vec<PodCondition>>,
     pub container_statuses: Option<Vec<ContainerStatus>>,
 }
 
-#[derive(Deserialize)]
+impl PodStatus {
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.pod_ips.iter().flatten().filter_map(|one| one.ip.parse().ok())
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct PodIp {
     #[serde(default)]
     pub ip: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct PodCondition {
     #[serde(rename = "type")]
     pub kind: String,
     pub status: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContainerStatus {
     #[serde(default)]
     pub restart_count: u32,
     pub state: Option<ContainerState>,
+    pub last_state: Option<ContainerState>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct ContainerState {
     pub waiting: Option<Waiting>,
+    pub running: Option<Running>,
+    pub terminated: Option<Terminated>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Running {
+    pub started_at: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Terminated {
+    pub finished_at: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Waiting {
     pub reason: Option<String>,
 }
@@ -90,8 +112,7 @@ impl Pod {
 
     /// Its addresses, which are its node's where it is on that one's network.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let all = self.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
-        all.filter_map(|one| one.ip.parse().ok())
+        self.status.iter().flat_map(PodStatus::addresses)
     }
 }
 
@@ -102,7 +123,7 @@ pub(super) struct Service {
     pub spec: Option<ServiceSpec>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServiceSpec {
     #[serde(rename = "clusterIPs")]
@@ -112,18 +133,25 @@ pub(super) struct ServiceSpec {
     pub ports: Option<Vec<ServicePort>>,
 }
 
-#[derive(Deserialize)]
+impl ServiceSpec {
+    /// Addresses in the cluster; a headless service says `None` in their place.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.cluster_ips.iter().flatten().filter_map(|address| address.parse().ok())
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServicePort {
+    pub port: Option<i32>,
     pub node_port: Option<i32>,
     pub protocol: Option<String>,
 }
 
 impl Service {
-    /// Its addresses in the cluster; a headless one says `None` in their place.
+    /// Its addresses in the cluster.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let all = self.spec.iter().flat_map(|spec| spec.cluster_ips.iter().flatten());
-        all.filter_map(|address| address.parse().ok())
+        self.spec.iter().flat_map(ServiceSpec::addresses)
     }
 }
 
@@ -135,7 +163,7 @@ pub(super) struct Slice {
 }
 
 /// One of them.
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Endpoint {
     pub addresses: Option<Vec<String>>,
@@ -144,12 +172,12 @@ pub(super) struct Endpoint {
     pub target_ref: Option<Reference>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct EndpointConditions {
     pub ready: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Reference {
     #[serde(default)]
     pub kind: String,

@@ -16,6 +16,7 @@ mod fields;
 mod identity;
 mod image;
 mod inventory;
+mod journal;
 mod kinds;
 mod kubeconfig;
 mod leftovers;
@@ -49,6 +50,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use kube::Client;
+use nodewatch_answers::News;
 use nodewatch_protocol::UnixMillis;
 
 use connect::contexts;
@@ -351,6 +353,10 @@ impl Site for Cluster {
         Some(workloads::workloads(self.client().clone()).boxed())
     }
 
+    fn changes(&self) -> Option<BoxStream<'static, Result<News, Notice>>> {
+        Some(journal::news(&self.connection))
+    }
+
     fn aim(&self, targets: Vec<model::Target>) -> Option<BoxStream<'static, Result<Aimed, Notice>>> {
         Some(aim::aim(self.client().clone(), targets))
     }
@@ -483,18 +489,4 @@ impl Site for Cluster {
         .flatten_stream()
         .boxed()
     }
-}
-
-/// The identity that a journal is begun with.
-async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Result<Header, Notice> {
-    Ok(Header {
-        session: cluster.session.clone(),
-        owner: cluster.settings.owner.clone(),
-        began,
-        ends,
-        cluster: cluster.connection.identity().await?,
-        namespace: cluster.namespace(),
-        own_namespace: cluster.settings.namespace.is_none(),
-        agents: Some(Box::new(cluster.settings().deployed())),
-    })
 }

@@ -107,6 +107,11 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
         Some("whether a service's port has pods behind it, and --service"),
     );
     need("", "endpoints", false, &["list"], Some("the same on Kubernetes before 1.21"));
+    let changes = Some("answers that know what was changed in the cluster");
+    for (group, resource) in [("", "pods"), ("", "services"), ("discovery.k8s.io", "endpointslices")] {
+        need(group, resource, false, &["watch"], changes);
+    }
+    need("networking.k8s.io", "networkpolicies", false, &["list", "watch"], changes);
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
         need("rbac.authorization.k8s.io", "rolebindings", true, &["create"], None);

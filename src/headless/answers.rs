@@ -71,7 +71,7 @@ pub fn text(answers: &[Answer], looked: &Looked) -> String {
         ));
     }
     lines.push(String::new());
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n")
 }
 
 /// The certainty, the code and its name, where, how many, and when; then all that is known of it.

@@ -7,6 +7,7 @@ mod aiming;
 mod gone;
 mod guard;
 pub mod handoff;
+mod hearing;
 mod input;
 mod keyboard;
 mod lending;

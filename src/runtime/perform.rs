@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     aiming::Aiming,
     handoff,
+    hearing::Hearing,
     outlets::{Outlet, Outlets},
     port_reports::Reporting,
     tailing::Tailing,
@@ -52,6 +53,8 @@ pub(super) struct Performer {
     tailing: Tailing,
     /// What follows the targets of captures.
     aiming: Aiming,
+    /// What the cluster's changes are heard by.
+    hearing: Hearing,
 }
 
 impl Performer {
@@ -99,6 +102,7 @@ impl Performer {
             deployments: Vec::new(),
             tailing: Tailing::default(),
             aiming: Aiming::default(),
+            hearing: Hearing::default(),
         }
     }
 
@@ -123,6 +127,7 @@ impl Performer {
             Effect::Expect(nodes) => self.expect(nodes),
             Effect::FindWorkloads => self.find_workloads(),
             Effect::Aim(targets) => self.aiming.aim(targets, &self.site, &self.events, &mut self.tasks),
+            Effect::HearChanges(on) => self.hearing.hear(on, &self.site, &self.events, &mut self.tasks),
             Effect::Report(node, event) => self.reporting.report(&node, event),
             Effect::Past(query) => {
                 let reporting = self.reporting.clone();
@@ -230,18 +235,6 @@ impl Performer {
         async move {
             // The sender lives as long as the program.
             cleaned.wait_for(|&(ended, _)| ended >= wanted).await.is_ok_and(|ended| ended.1)
-        }
-    }
-
-    fn expect(&mut self, nodes: Vec<NodeName>) {
-        if let Some(expected) = self.site.expected(nodes.clone()) {
-            self.tell(async move { Event::Expected(nodes, expected.await) });
-        }
-    }
-
-    fn find_workloads(&mut self) {
-        if let Some(workloads) = self.site.workloads() {
-            self.tell(async move { Event::Workloads(workloads.await) });
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Answering {
     /// Something was told since.
     fresh: bool,
     silenced: BTreeSet<Code>,
+    /// The API server is heard, until then at least.
+    pub(super) hears_until: Option<UnixMillis>,
 }
 
 impl Answering {
@@ -158,7 +160,8 @@ impl Session {
     /// Judges, where it is time to; answers that are new are events of their nodes.
     pub(super) fn judge(&mut self) {
         let due = self.now.saturating_sub(self.answers.judged) >= EVERY;
-        if !due || !(self.answers.fresh || !self.answers.engine.answers().is_empty()) {
+        let nothing_to_judge = !self.answers.fresh && self.answers.engine.answers().is_empty();
+        if !due || nothing_to_judge {
             return;
         }
         let before: Vec<(Option<Code>, Place)> =

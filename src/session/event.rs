@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use nodewatch_answers::News;
 use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, RingList, UnixMillis, WatchSpec};
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,8 @@ pub enum Event {
     Expected(Vec<NodeName>, Expectations),
     /// Where pods run, and which nodes services lead to.
     Workloads(Workloads),
+    /// What the API server says of pods, endpoints, services and policies, for the answers.
+    Changes(Vec<News>),
     /// These are to be captured, chosen outside the screens; none ends what was followed.
     Aim(Vec<Target>),
     /// What these targets are now, or why that is not known.
@@ -263,6 +266,8 @@ pub enum Effect {
     },
     /// Find out which ports should answer on these nodes.
     Expect(Vec<NodeName>),
+    /// Hear what the API server says of pods, endpoints, services and policies from now on, or no more.
+    HearChanges(bool),
     /// Find out where pods run, and which nodes services lead to.
     FindWorkloads,
     /// Find out what these targets are, and every change of that, in place of any others; none ends that.

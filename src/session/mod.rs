@@ -17,6 +17,7 @@ pub mod grant;
 mod homing;
 mod images;
 pub mod joining;
+mod journal;
 mod leaving;
 pub mod ledger;
 pub mod node;

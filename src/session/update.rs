@@ -24,6 +24,7 @@ impl Session {
     fn take_in_event(&mut self, event: Event) -> Vec<Effect> {
         match event {
             Event::Nodes(change) => {
+                self.hear_nodes(&change);
                 self.nodes_changed(change);
                 self.serve_joined()
             }
@@ -87,6 +88,7 @@ impl Session {
             | Event::Sweep(..)
             | Event::Earlier(_)
             | Event::Here { .. }
+            | Event::Changes(_)
             | Event::MeanLaterNodes) => {
                 self.note_event(event);
                 Vec::new()
@@ -118,6 +120,7 @@ impl Session {
             Event::Sweep(id, Removal::Finished) => self.work.swept(&id),
             Event::Earlier(earlier) => self.earlier = Some(earlier),
             Event::Here { node, file, path, sha256 } => self.found_here(&node, file, path, sha256),
+            Event::Changes(news) => self.hear_changes(news),
             Event::MeanLaterNodes => self.mean_later_nodes(),
             _ => {}
         }
@@ -164,6 +167,7 @@ impl Session {
         effects.extend(self.grants_due());
         effects.extend(self.serve_joined());
         effects.extend(self.watches_due());
+        effects.extend(self.hearing_due());
         effects.extend(self.follow_targets());
         effects.extend(self.homing_due());
         effects.extend(self.acts_due());

@@ -113,6 +113,33 @@ fn one_key_deploys_watches_shows_and_stops() {
 }
 
 #[test]
+fn the_changes_of_the_cluster_are_heard_while_something_is_watched_and_a_little_longer() {
+    use nodewatch_answers::{News, Pod, Source};
+    let heard = |app: &mut App, seconds: u64| -> Vec<bool> {
+        let effects = update(app, Event::Tick, NOW + seconds * 1000);
+        let hears = |effect| if let Effect::HearChanges(on) = effect { Some(on) } else { None };
+        effects.into_iter().filter_map(hears).collect()
+    };
+    let mut app = listed();
+    let all = ["pods", "endpointslices.discovery.k8s.io", "services", "networkpolicies.networking.k8s.io"];
+    let told =
+        || Event::Changes(vec![News::Lists(Source::Pods), News::Pod(Pod::default()), News::Listed(Source::Pods)]);
+    assert_eq!(heard(&mut app, 1), [], "nothing is watched");
+    update(&mut app, told(), NOW + 1_500);
+    assert_eq!(app.session.answers.blind(), all, "nodes are heard all the time; what comes late is not believed");
+    key(&mut app, Action::Watch);
+    assert_eq!((heard(&mut app, 2), heard(&mut app, 3)), (vec![true], vec![]), "it is to watch");
+    update(&mut app, told(), NOW + 3_500);
+    assert_eq!(app.session.answers.blind(), &all[1..]);
+    key(&mut app, Action::Watch);
+    assert_eq!((heard(&mut app, 20), heard(&mut app, 32)), (vec![], vec![]), "it may be watched again");
+    assert_eq!((heard(&mut app, 34), heard(&mut app, 35)), (vec![false], vec![]));
+    assert_eq!(app.session.answers.blind(), all);
+    update(&mut app, Event::Nodes(NodesChange::Failed(Notice::error("away", "", ""))), NOW + 36_000);
+    assert_eq!(app.session.answers.blind().len(), 5);
+}
+
+#[test]
 fn what_waits_is_taken_back_by_the_same_key_and_goes_with_a_deployment_that_fails() {
     let mut app = listed();
     key(&mut app, Action::Watch);

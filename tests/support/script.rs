@@ -11,6 +11,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use nodewatch_answers::{News, Source};
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, FileState,
     FromAgent, Hello, Lines, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Request, Response, RingState,
@@ -60,6 +61,8 @@ pub struct Script {
     refusal: Option<Notice>,
     /// What targets are, and from when on.
     aims: Vec<(Duration, Result<Aimed, Notice>)>,
+    /// How often the changes of the cluster were listened to, and by how many now.
+    heard: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Script {
@@ -69,7 +72,8 @@ impl Script {
         let slept = Arc::new(watch::Sender::new(0));
         let agent = |name: &NodeName| Arc::new(Agent::new(name, began, Arc::clone(&slept)));
         let agents = nodes.iter().map(|(name, _)| (name.clone(), agent(name))).collect();
-        Self { nodes, agents, rotate, began, slept, hanging: Mutex::default(), refusal: None, aims: Vec::new() }
+        let (hanging, heard) = (Mutex::default(), Arc::default());
+        Self { nodes, agents, rotate, began, slept, hanging, refusal: None, aims: Vec::new(), heard }
     }
 
     /// The first list is not to be had; the next comes three seconds later.
@@ -80,6 +84,11 @@ impl Script {
     /// Targets are that so long after the beginning, whichever they are.
     pub fn aims(&mut self, after: Duration, aimed: Result<Aimed, Notice>) {
         self.aims.push((after, aimed));
+    }
+
+    /// How often the changes of the cluster were listened to, and by how many now.
+    pub fn heard(&self) -> (usize, usize) {
+        *self.heard.lock().expect("whole")
     }
 
     /// What a node's agent was asked to capture, in order.
@@ -383,6 +392,15 @@ impl Agent {
     }
 }
 
+/// Somebody who listens to the changes of the cluster.
+struct Listener(Arc<Mutex<(usize, usize)>>);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.lock().expect("whole").1 -= 1;
+    }
+}
+
 impl Site for Script {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
         let node = |name: &NodeName| Node { readiness: Readiness::Ready, ..Node::named(name.clone()) };
@@ -391,6 +409,18 @@ impl Site for Script {
         let Some(refusal) = self.refusal.clone() else { return list.boxed() };
         let pause = stream::once(sleep(Duration::from_secs(3))).filter_map(|()| async { None });
         stream::iter([NodesChange::Failed(refusal)]).chain(pause).chain(list).boxed()
+    }
+
+    fn changes(&self) -> Option<BoxStream<'static, Result<News, Notice>>> {
+        let listener = Listener(Arc::clone(&self.heard));
+        let listed = Source::ALL.map(|source| Ok(News::Listed(source)));
+        let all = stream::iter(listed).chain(stream::pending()).map(move |news| {
+            let _listens = &listener;
+            news
+        });
+        let mut heard = self.heard.lock().expect("whole");
+        (heard.0, heard.1) = (heard.0 + 1, heard.1 + 1);
+        Some(all.boxed())
     }
 
     fn aim(&self, _targets: Vec<Target>) -> Option<BoxStream<'static, Result<Aimed, Notice>>> {

@@ -20,6 +20,12 @@ use super::{
     program::{self, Facts, Instruction, Sieve},
 };
 
+/// So many packets ahead of the one that is read, where they are as long, the headers are fetched: another processor has
+/// written them.
+const AHEAD: usize = 4;
+/// A line of the processor's cache.
+const LINE: usize = 64;
+
 /// A block that is not full is handed over after so many milliseconds.
 pub const RETIRE_MILLIS: u32 = 100;
 
@@ -413,6 +419,21 @@ fn set_option<T>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value:
     if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Has what begins there, the kernel's header and the packet's own, in the cache before it is read.
+#[inline]
+fn fetch(block: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in [at, at + LINE] {
+        if line < block.len() {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: the address lies in the block, and it is only a hint.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().add(line).cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (block, at, LINE);
+}
+
 /// Walks a block's packets by the offsets in their headers, each checked against the block's end.
 fn walk(
     block: &[u8],
@@ -429,6 +450,7 @@ fn walk(
         }
         // SAFETY: the header lies in the block, has no invalid bit patterns and is read unaligned.
         let header = unsafe { block.as_ptr().add(at).cast::<libc::tpacket3_hdr>().read_unaligned() };
+        fetch(block, at.saturating_add(AHEAD * header.tp_next_offset as usize));
         let start = at + usize::from(header.tp_mac);
         let Some(data) = block.get(start..start + header.tp_snaplen as usize) else { break };
         let vlan = (header.tp_status & libc::TP_STATUS_VLAN_VALID != 0).then(|| {

@@ -3,13 +3,14 @@
 //! Owns the flow table. Pure: time and drops come in from outside.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    collections::HashMap,
+    hash::{self, BuildHasher},
     net::{IpAddr, Ipv6Addr},
 };
 
+use ahash::RandomState;
 use nodewatch_analysis::decode::{Class, Headers, Tuple};
 use nodewatch_protocol::{Endpoint, Flow, Mix, SIZE_BUCKETS, Share, Transport, Tunnel};
-use rustc_hash::FxSeededState;
 
 /// Flows kept at most; with more, the half with the fewest bytes goes. About 1.5 MiB.
 pub const MAX_FLOWS: usize = 16_384;
@@ -17,7 +18,7 @@ pub const MAX_FLOWS: usize = 16_384;
 pub const TOP_FLOWS: usize = 20;
 
 /// Two endpoints in a fixed order, so that both directions are one flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct FlowKey {
     low: u128,
     high: u128,
@@ -38,19 +39,22 @@ pub struct Counters {
     total: Share,
     classes: [Share; Class::ALL.len()],
     sizes: [u64; SIZE_BUCKETS.len() + 1],
-    flows: std::collections::HashMap<FlowKey, FlowCounts, FxSeededState>,
+    flows: HashMap<FlowKey, FlowCounts, RandomState>,
+    /// The flow of the latest packets, and what of it is not in the table yet: packets come in runs.
+    run: (FlowKey, FlowCounts),
     overflow: Share,
 }
 
 impl Default for Counters {
     fn default() -> Self {
         // A random seed: whoever sends packets must not be able to choose colliding flows.
-        let seed = RandomState::new().hash_one(0) as usize;
+        let seed = hash::RandomState::new().hash_one(0) as usize;
         Self {
             total: Share::default(),
             classes: Default::default(),
             sizes: Default::default(),
-            flows: std::collections::HashMap::with_hasher(FxSeededState::with_seed(seed)),
+            flows: HashMap::with_hasher(RandomState::with_seed(seed)),
+            run: Default::default(),
             overflow: Share::default(),
         }
     }
@@ -65,11 +69,26 @@ impl Counters {
         self.sizes[bucket(wire_length)] += 1;
         if let Some(tuple) = &headers.tuple {
             let (key, from_high) = key(tuple, headers.tunnel);
-            let counts = self.flows.entry(key).or_insert_with(|| FlowCounts { share: Share::default(), from_high });
-            add(&mut counts.share, wire_length);
-            if self.flows.len() > MAX_FLOWS {
-                self.forget_smallest();
+            if self.run.0 != key {
+                self.settle();
+                self.run = (key, FlowCounts { share: Share::default(), from_high });
             }
+            add(&mut self.run.1.share, wire_length);
+        }
+    }
+
+    /// Puts into the table what is not in it yet.
+    fn settle(&mut self) {
+        let (key, FlowCounts { share, from_high }) = self.run;
+        if share.packets == 0 {
+            return;
+        }
+        self.run.1.share = Share::default();
+        let counts = self.flows.entry(key).or_insert_with(|| FlowCounts { share: Share::default(), from_high });
+        counts.share.packets += share.packets;
+        counts.share.bytes += share.bytes;
+        if self.flows.len() > MAX_FLOWS {
+            self.forget_smallest();
         }
     }
 
@@ -95,7 +114,8 @@ impl Counters {
     }
 
     /// The flows with the most bytes, most first.
-    pub fn top_flows(&self) -> Vec<Flow> {
+    pub fn top_flows(&mut self) -> Vec<Flow> {
+        self.settle();
         let mut flows: Vec<_> = self.flows.iter().collect();
         let by_bytes = |a: &(&FlowKey, &FlowCounts), b: &(&FlowKey, &FlowCounts)| b.1.share.bytes.cmp(&a.1.share.bytes);
         if flows.len() > TOP_FLOWS {
@@ -107,7 +127,8 @@ impl Counters {
     }
 
     /// How many flows are known, and what the table had no room for.
-    pub fn flow_table(&self) -> (u64, Share) {
+    pub fn flow_table(&mut self) -> (u64, Share) {
+        self.settle();
         (self.flows.len() as u64, self.overflow)
     }
 

@@ -196,8 +196,10 @@ impl Uploader {
     /// There may be something to deliver.
     pub fn wake(&self) {
         // Under the lock: a worker that has just found nothing is either waiting already, or looks again.
-        drop(self.shared.lock());
-        self.shared.changed.notify_all();
+        let there_is_a_way = self.shared.lock().destination.is_usable();
+        if there_is_a_way {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Nothing is under way and nothing more can go now: everything is there, or there is no way.

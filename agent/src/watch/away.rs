@@ -14,6 +14,9 @@ use crate::capture::devices::Device;
 /// Of one that comes and goes is told so often at the most.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// Which are away now, and what is to be said of it.
+type News = (Vec<(String, Role)>, Vec<Word>);
+
 /// What is to be said of it, for people.
 #[derive(Debug)]
 pub(super) enum Word {
@@ -55,12 +58,7 @@ impl Away {
 
     /// Sees which are away: neither open nor a capture's. What is up and cannot be opened is told of elsewhere. Where others
     /// are than before, these, and what is to be said of it.
-    pub(super) fn look(
-        &mut self,
-        there: &[Device],
-        is_read: impl Fn(&str) -> bool,
-        now: Instant,
-    ) -> Option<(Vec<(String, Role)>, Vec<Word>)> {
+    pub(super) fn look(&mut self, there: &[Device], is_read: impl Fn(&str) -> bool, now: Instant) -> Option<News> {
         let up = |name: &String| there.iter().any(|device| device.name == *name && device.up);
         let is_away = |name: &&String| !is_read(name) && !up(name);
         let away: BTreeSet<String> = self.expected.keys().filter(is_away).cloned().collect();

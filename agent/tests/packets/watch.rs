@@ -259,7 +259,8 @@ fn a_pod_whose_only_peer_drops_everything_has_failed_attempts() {
     let pod = Pod::routed(&net, "eni7", "10.77.0.9");
     told.until(&mut agent, "its interface", |told| told.lists("eni7"));
     told.seconds(&mut agent, 3);
-    // The node passes nothing on, and says so to nobody.
+    // The node passes nothing on, and says so to nobody; a new namespace has what the machine has.
+    ip(&["netns", "exec", &net.here, "sysctl", "-qw", "net.ipv4.ip_forward=0"]);
     ip(&["-n", pod.name(), "route", "add", "10.66.0.99", "via", "10.66.0.1"]);
     let _unanswered = begin(pod.name(), "10.66.0.99:4444");
     let of_pod = ([10, 77, 0, 9].into(), [10, 66, 0, 99].into(), 4444, Service::Tcp, "eni7".to_owned(), Role::Pod);

@@ -2,7 +2,11 @@
 //!
 //! Owns the connection table, the waiting attempts and the totals; what is judged at all is asked of `judging`.
 
-use std::{collections::VecDeque, hash::Hash, num::NonZeroU64};
+use std::{
+    collections::VecDeque,
+    hash::{Hash, Hasher},
+    num::NonZeroU64,
+};
 
 use nodewatch_protocol::{Service, Symptom, Tunnel};
 
@@ -16,7 +20,7 @@ use crate::{
     flow::Marks,
     judging::{Judging, Kind, Unjudged},
     neighbours::Neighbours,
-    pairs::{Counts, PairKey, Pairs, Way},
+    pairs::{Counts, PairKey, Pairs, Way, where_seen},
     questions::{DnsTotals, Questions, Silence},
     streams::Streams,
     table::{Place, Table},
@@ -93,13 +97,22 @@ impl Totals {
 }
 
 /// A connection's ends in an order of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     low: u128,
     high: u128,
     ports: (u16, u16),
     pub(crate) interface: u16,
     tunnel: Option<Tunnel>,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.low);
+        state.write_u128(self.high);
+        let ports = u64::from(self.ports.0) | u64::from(self.ports.1) << 16;
+        state.write_u64(ports | where_seen(self.interface, self.tunnel) << 32);
+    }
 }
 
 impl Key {

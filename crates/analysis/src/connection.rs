@@ -468,8 +468,8 @@ impl Connection {
         }
         if marks.has(Marks::DUPLICATE_ACK) {
             let options = segment.options();
-            let edges = options.ranges.iter().take(options.ranges_said.into()).map(|range| range.1);
-            sender.beyond_gap = edges.last().or(sender.beyond_gap);
+            let mut edges = options.ranges.iter().take(options.ranges_said.into()).map(|range| range.1);
+            sender.beyond_gap = edges.next_back().or(sender.beyond_gap);
         }
     }
 

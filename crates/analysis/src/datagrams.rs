@@ -20,15 +20,14 @@ use crate::{
 const DNS_OVER_UDP: [u16; 3] = [DNS, 5353, 5355];
 
 impl Analysis {
+    #[inline]
     pub(crate) fn datagram(&mut self, seen: &Seen<'_>, headers: &Headers, tuple: &Tuple) {
         // A later piece of a packet has no ports.
         if headers.fragment.is_some_and(|fragment| !fragment.first) {
             return;
         }
         let is_dns = DNS_OVER_UDP.contains(&tuple.source_port) || DNS_OVER_UDP.contains(&tuple.destination_port);
-        let at = headers.place.transport as usize;
-        let payload = if is_dns && at > 0 { payload(&seen.bytes[at.min(seen.bytes.len())..]) } else { &[] };
-        if let Some(message) = Message::of(payload) {
+        if is_dns && let Some(message) = message_of(seen, headers) {
             self.message(seen, headers, tuple, &message);
             return;
         }
@@ -119,6 +118,7 @@ impl Analysis {
         true
     }
 
+    #[inline]
     fn count_packet(&mut self, pair: Option<Place>, way: Way, seen: &Seen<'_>) {
         if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
             counts.packets[way as usize] += 1;
@@ -249,6 +249,13 @@ impl Analysis {
     }
 }
 
+/// The message of DNS that a datagram carries, where it is one.
+fn message_of(seen: &Seen<'_>, headers: &Headers) -> Option<Message> {
+    let at = headers.place.transport as usize;
+    let datagram = seen.bytes.get(at..).filter(|_| at > 0)?;
+    Message::of(payload(datagram))
+}
+
 /// What a datagram carries, as far as it was captured.
 fn payload(datagram: &[u8]) -> &[u8] {
     let length = datagram.get(4..6).map_or(0, |length| usize::from(u16::from_be_bytes([length[0], length[1]])));
@@ -274,6 +281,7 @@ fn question_key(tuple: &Tuple, seen: &Seen<'_>, headers: &Headers, answers: bool
 }
 
 /// The pair of a packet, and its way: services have the lower ports.
+#[inline]
 fn pair_of(tuple: &Tuple, service: Service, seen: &Seen<'_>, headers: &Headers) -> (PairKey, Way) {
     let Tuple { source, destination, source_port, destination_port, .. } = *tuple;
     let way = if source_port >= destination_port { Way::There } else { Way::Back };

@@ -5,14 +5,14 @@
 //! place, the later one is known.
 
 use std::{
-    hash::{BuildHasher, Hash},
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use rustc_hash::FxSeededState;
+use ahash::RandomState;
 
 /// So much is known at once.
 const SLOTS: usize = 1 << 15;
@@ -27,14 +27,14 @@ const TIME_BITS: u32 = 20;
 #[derive(Clone)]
 pub struct Echoes {
     slots: Arc<[AtomicU64]>,
-    hasher: FxSeededState,
+    hasher: RandomState,
 }
 
 impl Echoes {
     /// Nothing was shown. Whoever knows the seed can make packets that are taken for each other.
     pub fn new(seed: usize) -> Self {
         let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Self { slots, hasher: FxSeededState::with_seed(seed) }
+        Self { slots, hasher: RandomState::with_seed(seed) }
     }
 
     /// Another interface has shown this at about that moment; otherwise it is known from now on that this one has.

@@ -4,9 +4,9 @@
 //! one can only be missed where it would have been seen. Of one kind it says nothing of another where a filter may let one
 //! pass alone; but who connects goes on after an answer, which is seen wherever the attempt was.
 
-use std::{hash::BuildHasher, num::NonZeroU64};
+use std::num::NonZeroU64;
 
-use rustc_hash::FxSeededState;
+use ahash::RandomState;
 
 /// Nothing is judged before an interface was listened to for so long: what was under way is not known.
 const BEGINNING: i64 = 2_000_000_000;
@@ -124,13 +124,13 @@ pub(crate) struct Judging {
     /// Addresses to which anything else went, and the last of them.
     reached: Filter,
     last_reached: (u16, u128),
-    hasher: FxSeededState,
+    hasher: RandomState,
     pub(crate) unjudged: Unjudged,
 }
 
 impl Judging {
     pub(crate) fn new(seed: usize) -> Self {
-        let hasher = FxSeededState::with_seed(seed);
+        let hasher = RandomState::with_seed(seed);
         Self {
             taps: Vec::new(),
             begun: 0,

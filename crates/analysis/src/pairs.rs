@@ -2,6 +2,8 @@
 //!
 //! Owns the counts, three packets of each symptom, and the bound on both. What found no room is counted.
 
+use std::hash::{Hash, Hasher};
+
 use nodewatch_protocol::{Service, Sums, Symptom, Tunnel};
 
 use crate::{
@@ -19,7 +21,7 @@ const SAMPLE_BYTES: usize = 128;
 const ALL_SAMPLES: usize = 16_384;
 
 /// Who asks whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PairKey {
     /// Who asks: the end that began the connection, where that was seen.
     pub source: u128,
@@ -33,6 +35,20 @@ pub struct PairKey {
     pub interface: u16,
     /// In which tunnel.
     pub tunnel: Option<Tunnel>,
+}
+
+impl Hash for PairKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.source);
+        state.write_u128(self.destination);
+        let what = u64::from(self.port) | (self.service as u64) << 16;
+        state.write_u64(what | where_seen(self.interface, self.tunnel) << 32);
+    }
+}
+
+/// An interface and a tunnel in one number, as each number takes a hasher its time.
+pub(crate) fn where_seen(interface: u16, tunnel: Option<Tunnel>) -> u64 {
+    u64::from(interface) | tunnel.map_or(0, |tunnel| 1 + tunnel as u64) << 16
 }
 
 /// Which way a packet goes.
@@ -260,6 +276,7 @@ impl Pairs {
     }
 
     /// Where a pair is, which may have to be found anew; `None` where there is no room for it until others are told.
+    #[inline]
     pub(crate) fn place(&mut self, known: Option<Place>, key: impl FnOnce() -> PairKey) -> Option<Place> {
         if let Some(known) = known
             && self.table.get_mut(known).is_some()
@@ -267,9 +284,12 @@ impl Pairs {
             return Some(known);
         }
         let key = key();
-        if let Some(found) = self.table.find(&key) {
-            return Some(found);
-        }
+        self.table.find(&key).or_else(|| self.begin(key))
+    }
+
+    /// A pair that was not known.
+    #[inline(never)]
+    fn begin(&mut self, key: PairKey) -> Option<Place> {
         if self.table.is_full() && self.fresh.len() * 2 > self.table.len() {
             self.no_room += 1;
             return None;

@@ -105,8 +105,8 @@ impl Analysis {
         if !self.cases.may_look() {
             return;
         }
-        let others = self.connections.keys().filter(|key| **key != *stray && key.interface == stray.interface);
-        let other = others.filter_map(|key| (0..2).find(|&end| key.end(end) == own).map(|end| key.end(1 - end))).next();
+        let mut others = self.connections.keys().filter(|key| **key != *stray && key.interface == stray.interface);
+        let other = others.find_map(|key| (0..2).find(|&end| key.end(end) == own).map(|end| key.end(1 - end)));
         case.other = other.map(|(bits, _)| address(bits));
     }
 

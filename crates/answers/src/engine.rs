@@ -61,6 +61,9 @@ pub struct Looked {
     pub left_out: u64,
 }
 
+/// What was counted in a step.
+type StepSums = FxHashMap<(Target, TapId), Sums>;
+
 /// Everything that is known.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -68,7 +71,7 @@ pub struct Engine {
     by_name: FxHashMap<(String, String), TapId>,
     joined: Joined,
     /// Sums by step, and of all steps of the window.
-    steps: VecDeque<(u64, FxHashMap<(Target, TapId), Sums>)>,
+    steps: VecDeque<(u64, StepSums)>,
     pairs: FxHashMap<Target, BTreeMap<TapId, Sums>>,
     mtu: BTreeMap<IpAddr, u32>,
     signals: Signals,

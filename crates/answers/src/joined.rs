@@ -47,14 +47,14 @@ const SETTLED: u64 = 3_000;
 /// The places that connections take, learned from those that were answered.
 #[derive(Debug, Clone, Default)]
 struct Ways {
-    by_ends: FxHashMap<(TapId, IpAddr, IpAddr, u16), Vec<TapId>>,
-    by_target: FxHashMap<(TapId, IpAddr, u16), Vec<TapId>>,
-    by_backend: FxHashMap<(IpAddr, u16), Vec<TapId>>,
+    ends: FxHashMap<(TapId, IpAddr, IpAddr, u16), Vec<TapId>>,
+    target: FxHashMap<(TapId, IpAddr, u16), Vec<TapId>>,
+    backend: FxHashMap<(IpAddr, u16), Vec<TapId>>,
 }
 
 impl Ways {
     fn len(&self) -> usize {
-        self.by_ends.len() + self.by_target.len() + self.by_backend.len()
+        self.ends.len() + self.target.len() + self.backend.len()
     }
 
     fn learn(&mut self, way: &[Sighting]) {
@@ -70,18 +70,18 @@ impl Ways {
                 known.clone_from(&taps);
             }
         };
-        longer(self.by_ends.entry((first.tap, case.source, case.destination, port)).or_default());
-        longer(self.by_target.entry((first.tap, case.destination, port)).or_default());
-        longer(self.by_backend.entry((last.case.destination, last.case.ports.1)).or_default());
+        longer(self.ends.entry((first.tap, case.source, case.destination, port)).or_default());
+        longer(self.target.entry((first.tap, case.destination, port)).or_default());
+        longer(self.backend.entry((last.case.destination, last.case.ports.1)).or_default());
     }
 
     /// The way that such a connection takes.
     fn of(&self, first: &Sighting) -> Option<&[TapId]> {
         let (case, port) = (&first.case, first.case.ports.1);
-        let ends = self.by_ends.get(&(first.tap, case.source, case.destination, port));
-        let target = || self.by_target.get(&(first.tap, case.destination, port));
-        let backend = || self.by_backend.get(&(case.destination, port));
-        ends.or_else(target).or_else(backend).map(Vec::as_slice).filter(|way| way.contains(&first.tap))
+        let of_ends = self.ends.get(&(first.tap, case.source, case.destination, port));
+        let of_target = || self.target.get(&(first.tap, case.destination, port));
+        let of_backend = || self.backend.get(&(case.destination, port));
+        of_ends.or_else(of_target).or_else(of_backend).map(Vec::as_slice).filter(|way| way.contains(&first.tap))
     }
 }
 

@@ -1,20 +1,40 @@
 //! What the API server has said of pods, endpoints and policies in the last 15 minutes, with times.
 //!
 //! Owns its bound, and that what an address stood for is answered for a moment and not for now: addresses are given to
-//! other pods. Must not know how it is heard.
+//! other pods. What is told is applied at once and found by name and address, however much there is. Must not know how it
+//! is heard.
+
+mod backends;
+mod news;
+mod objects;
+mod pods;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+pub use news::News;
+
+use backends::Backends;
+use objects::Objects;
+use pods::Pods;
 
 /// Milliseconds that the journal goes back.
 const KEPT: u64 = 15 * 60 * 1000;
-/// Entries of each kind that are kept.
+/// Services, policies, nodes and cluster addresses of services that are kept, of each.
 const MOST: usize = 20_000;
 
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
 /// What can be heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Pods.
     Pods,
@@ -45,7 +65,8 @@ impl Source {
 }
 
 /// How far a pod is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PodPhase {
     /// It takes traffic.
     Ready,
@@ -59,7 +80,7 @@ pub enum PodPhase {
 }
 
 /// What a pod was from a moment on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// `NAMESPACE/NAME`.
     pub name: String,
@@ -79,29 +100,18 @@ pub struct Pod {
     pub restarts: (u32, Option<u64>),
     /// It has its node's network.
     pub on_host: bool,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A backend of a service from a moment on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// `NAMESPACE/NAME` of the service.
-    pub service: String,
-    /// Its address and port.
-    pub address: (IpAddr, u16),
-    /// It takes traffic.
-    pub ready: bool,
+    /// Its labels, which many pods share.
+    pub labels: Arc<Labels>,
 }
 
 /// A policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// `NAMESPACE/NAME`.
     pub name: String,
     /// Labels of the pods that it selects; none selects all of its namespace. `None` where the selector is more than
     /// labels: it may select any.
-    pub selects: Option<BTreeMap<String, String>>,
+    pub selects: Option<Labels>,
     /// It says what comes in.
     pub ingress: bool,
     /// It says what goes out.
@@ -111,28 +121,27 @@ pub struct Policy {
 /// The journal.
 #[derive(Debug, Clone, Default)]
 pub struct Journal {
-    pods: VecDeque<(u64, Pod)>,
-    backends: VecDeque<(u64, Backend)>,
-    /// Backends as they stand now, by service.
-    current: BTreeMap<String, BTreeMap<(IpAddr, u16), bool>>,
-    /// Cluster IPs and ports of services.
-    services: BTreeMap<(IpAddr, u16), String>,
-    policies: BTreeMap<String, Policy>,
+    pods: Pods,
+    backends: Backends,
+    /// Cluster addresses and ports by service, and the other way round.
+    services: Objects<Vec<(IpAddr, u16)>>,
+    by_address: FxHashMap<(IpAddr, u16), String>,
+    /// Addresses by node, and the other way round.
+    nodes: Objects<Vec<IpAddr>>,
+    by_node_address: FxHashMap<IpAddr, String>,
+    policies: Objects<Policy>,
     heard: BTreeMap<Source, u64>,
-    refused: BTreeSet<Source>,
 }
 
 impl Journal {
     /// What a kind says is heard from that moment on.
     pub fn hears(&mut self, source: Source, now: u64) {
         self.heard.entry(source).or_insert(now);
-        self.refused.remove(&source);
     }
 
-    /// A kind is not heard any more, or there is no right to.
+    /// A kind is not heard any more, or there is no right to. What it has said stays until it is heard again.
     pub fn is_deaf(&mut self, source: Source) {
         self.heard.remove(&source);
-        self.refused.insert(source);
     }
 
     /// Since when a kind is heard.
@@ -145,45 +154,96 @@ impl Journal {
         Source::ALL.into_iter().filter(|source| !self.heard.contains_key(source)).collect()
     }
 
+    /// All that there is of a kind is told from here on, up to [`Journal::listed`].
+    pub fn lists(&mut self, source: Source) {
+        match source {
+            Source::Pods => self.pods.lists(),
+            Source::Endpoints => self.backends.lists(),
+            Source::Services => self.services.lists(),
+            Source::Nodes => self.nodes.lists(),
+            Source::Policies => self.policies.lists(),
+        }
+    }
+
+    /// That was all: what was not told since [`Journal::lists`] is gone. The kind is heard from now on.
+    pub fn listed(&mut self, now: u64, source: Source) {
+        match source {
+            Source::Pods => self.pods.listed(now),
+            Source::Endpoints => self.backends.listed(now),
+            Source::Services => self.services.missing().iter().for_each(|name| self.service(name, &[])),
+            Source::Nodes => self.nodes.missing().iter().for_each(|name| self.node_gone(name)),
+            Source::Policies => self.policies.missing().iter().for_each(|name| self.policy_gone(name)),
+        }
+        self.hears(source, now);
+    }
+
     /// A pod is like this from now on.
     pub fn pod(&mut self, now: u64, pod: Pod) {
-        let known = self.pods.iter().rev().find(|(_, known)| known.uid == pod.uid);
-        if known.is_none_or(|(_, known)| *known != pod) {
-            self.pods.push_back((now, pod));
-        }
+        self.pods.put(now, pod);
         self.forget(now);
     }
 
     /// A pod is gone.
     pub fn pod_gone(&mut self, now: u64, uid: &str) {
-        let known = self.pods.iter().rev().find(|(_, known)| known.uid == uid).map(|(_, known)| known.clone());
-        if let Some(known) = known {
-            self.pod(now, Pod { phase: PodPhase::Gone, ..known });
-        }
+        self.pods.gone(now, uid);
+        self.forget(now);
     }
 
     /// The backends of a service, all of them, from now on.
     pub fn backends(&mut self, now: u64, service: &str, backends: BTreeMap<(IpAddr, u16), bool>) {
-        let before = self.current.insert(service.to_owned(), backends.clone()).unwrap_or_default();
-        let gone = before.keys().filter(|address| !backends.contains_key(address)).map(|address| (*address, false));
-        let changed = backends.iter().filter(|(address, ready)| before.get(address) != Some(ready));
-        for (address, ready) in changed.map(|(address, ready)| (*address, *ready)).chain(gone) {
-            self.backends.push_back((now, Backend { service: service.to_owned(), address, ready }));
-        }
+        self.slice(now, service, service, backends);
+    }
+
+    /// Some backends of a service, those of one slice, from now on; those of its others stay.
+    pub fn slice(&mut self, now: u64, name: &str, service: &str, backends: BTreeMap<(IpAddr, u16), bool>) {
+        self.backends.put(now, name, service, backends);
+        self.forget(now);
+    }
+
+    /// A slice is gone.
+    pub fn slice_gone(&mut self, now: u64, name: &str) {
+        self.backends.gone(now, name);
         self.forget(now);
     }
 
     /// A service has these addresses; none where it is gone.
     pub fn service(&mut self, name: &str, addresses: &[(IpAddr, u16)]) {
-        self.services.retain(|_, known| known != name);
-        let room = MOST.saturating_sub(self.services.len());
-        self.services.extend(addresses.iter().take(room).map(|address| (*address, name.to_owned())));
+        for address in self.services.remove(name).unwrap_or_default() {
+            if self.by_address.get(&address).is_some_and(|known| known == name) {
+                self.by_address.remove(&address);
+            }
+        }
+        let room = MOST.saturating_sub(self.by_address.len());
+        let kept: Vec<(IpAddr, u16)> = addresses.iter().copied().take(room).collect();
+        if kept.is_empty() {
+            return;
+        }
+        self.by_address.extend(kept.iter().map(|address| (*address, name.to_owned())));
+        self.services.put(name, kept);
+    }
+
+    /// A node has these addresses.
+    pub fn node(&mut self, name: &str, addresses: &[IpAddr]) {
+        self.node_gone(name);
+        if self.nodes.len() < MOST {
+            self.by_node_address.extend(addresses.iter().map(|address| (*address, name.to_owned())));
+            self.nodes.put(name, addresses.to_vec());
+        }
+    }
+
+    /// A node is gone.
+    pub fn node_gone(&mut self, name: &str) {
+        for address in self.nodes.remove(name).unwrap_or_default() {
+            if self.by_node_address.get(&address).is_some_and(|known| known == name) {
+                self.by_node_address.remove(&address);
+            }
+        }
     }
 
     /// A policy is like this from now on.
     pub fn policy(&mut self, policy: Policy) {
-        if self.policies.len() < MOST {
-            self.policies.insert(policy.name.clone(), policy);
+        if self.policies.len() < MOST || self.policies.get(&policy.name).is_some() {
+            self.policies.put(&policy.name.clone(), policy);
         }
     }
 
@@ -195,73 +255,41 @@ impl Journal {
     /// What is older than the journal goes back, and is not the last that is known of something that is still there.
     fn forget(&mut self, now: u64) {
         let old = now.saturating_sub(KEPT);
-        let last: BTreeMap<&str, usize> =
-            if self.pods.front().is_some_and(|(at, _)| *at < old) || self.pods.len() > MOST {
-                self.pods.iter().enumerate().map(|(at, (_, pod))| (pod.uid.as_str(), at)).collect()
-            } else {
-                BTreeMap::new()
-            };
-        if !last.is_empty() {
-            let stays: Vec<bool> = self
-                .pods
-                .iter()
-                .enumerate()
-                .map(|(at, (time, pod))| *time >= old || (last[pod.uid.as_str()] == at && pod.phase != PodPhase::Gone))
-                .collect();
-            let mut stays = stays.into_iter();
-            self.pods.retain(|_| stays.next().unwrap_or(true));
-        }
-        while self.pods.len() > MOST {
-            self.pods.pop_front();
-        }
-        while self.backends.front().is_some_and(|(at, _)| *at < old) || self.backends.len() > MOST {
-            self.backends.pop_front();
-        }
+        self.pods.forget(old);
+        self.backends.forget(old);
     }
 
     /// The pod that had an address at that moment: the one that was begun last before it.
     pub fn pod_at(&self, address: IpAddr, at: u64) -> Option<&Pod> {
-        let known = self.pods.iter().filter(|(_, pod)| pod.addresses.contains(&address) && !pod.on_host);
-        let mut before: Option<&(u64, Pod)> = None;
-        let mut first: Option<&(u64, Pod)> = None;
-        for entry in known {
-            if entry.0 <= at {
-                before = Some(entry);
-            }
-            first = first.or(Some(entry));
-        }
-        before.or(first).map(|(_, pod)| pod)
+        self.pods.at(address, at)
     }
 
     /// The service of a cluster IP and port.
     pub fn service_at(&self, address: IpAddr, port: u16) -> Option<&str> {
-        self.services.get(&(address, port)).map(String::as_str)
+        self.by_address.get(&(address, port)).map(String::as_str)
     }
 
     /// The service that a backend belongs to, or belonged to.
     pub fn service_of(&self, address: IpAddr, port: u16) -> Option<&str> {
-        let changed = self.backends.iter().rev().find(|(_, backend)| backend.address == (address, port));
-        let current = || self.current.iter().find(|(_, backends)| backends.contains_key(&(address, port)));
-        changed.map(|(_, backend)| backend.service.as_str()).or_else(|| current().map(|(service, _)| service.as_str()))
+        self.backends.service_of((address, port))
     }
 
     /// Since when an address takes no traffic any more of those that have it as a backend; `None` where it does, or never
     /// did.
     pub fn left(&self, address: IpAddr, port: u16, at: u64) -> Option<u64> {
-        let of_it = self.backends.iter().filter(|(_, backend)| backend.address == (address, port));
-        of_it.filter(|(time, _)| *time <= at).last().filter(|(_, backend)| !backend.ready).map(|(time, _)| *time)
+        self.backends.left((address, port), at)
     }
 
     /// Backends of a service that take traffic now.
-    pub fn ready(&self, service: &str) -> Vec<(IpAddr, u16)> {
-        let backends = self.current.get(service).into_iter().flatten();
-        backends.filter(|(_, ready)| **ready).map(|(address, _)| *address).collect()
+    pub fn ready(&self, service: &str) -> BTreeSet<(IpAddr, u16)> {
+        self.backends.ready(service)
     }
 
     /// Policies that select a pod: those by labels, and those that may.
     pub fn policies_of(&self, pod: &Pod) -> Vec<&Policy> {
         let namespace = pod.name.split('/').next().unwrap_or_default();
-        let in_it = self.policies.values().filter(|policy| policy.name.split('/').next() == Some(namespace));
+        let beginning = format!("{namespace}/");
+        let in_it = self.policies.below(&beginning);
         in_it
             .filter(|policy| {
                 let selects = policy.selects.as_ref();
@@ -270,10 +298,14 @@ impl Journal {
             .collect()
     }
 
-    /// The clean name of an address at that moment: its pod, its service, or itself.
+    /// The clean name of an address at that moment: its pod, its service, its node, or itself.
     pub fn name(&self, address: IpAddr, port: u16, at: u64) -> String {
         let pod = self.pod_at(address, at).map(|pod| pod.name.clone());
         let service = || self.service_at(address, port).map(str::to_owned);
-        pod.or_else(service).unwrap_or_else(|| address.to_string())
+        let node = || self.by_node_address.get(&address).cloned();
+        pod.or_else(service).or_else(node).unwrap_or_else(|| address.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

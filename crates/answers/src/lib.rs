@@ -25,7 +25,7 @@ pub use answer::{Answer, Certainty, Place, Proof, Runner, Step};
 pub use code::{Code, UnknownCode};
 pub use engine::{Engine, Looked};
 pub use explain::{Block, Explanation, blocks, explain, reference};
-pub use journal::{Backend, Journal, Pod, PodPhase, Policy, Source};
+pub use journal::{Journal, Labels, News, Pod, PodPhase, Policy, Source};
 pub use paths::{Segment, Tap, TapId};
 pub use signals::is_wanted;
 pub use told::{Face, Pair, Told};

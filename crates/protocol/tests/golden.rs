@@ -4,11 +4,11 @@
 use std::fmt::Debug;
 
 use nodewatch_protocol::{
-    AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery,
-    Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface,
-    InterfaceDrops, InterfaceState, MissingSource, Mix, NotJudged, ObjectForm, Origin, OwnSink, OwnersUpdate,
-    PortChange, PortKey, PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed,
-    Recorder, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Role,
+    AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Case, Content, Delivery,
+    Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Finding, Flow, Freeze, FromAgent, Grant, Hello,
+    Interface, InterfaceDrops, InterfaceState, MissingSource, Mix, NotJudged, ObjectForm, Origin, OwnSink,
+    OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome,
+    Probed, Recorder, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Role,
     SamplePacket, ServerFacts, Service, Share, SignalSeries, SignalsUpdate, Sink, SinkState, Spread, Statistics,
     StopReason, Sums, Symptom, SymptomCount, Symptoms, Terms, ToAgent, Transport, Tunnel, Unlisted, Update, WatchSpec,
     WatchState, WatchedInterface, WatchedPair, Window, decode, encode,
@@ -268,8 +268,51 @@ fn symptoms() -> Symptoms {
             length: 60,
             headers: "00ff".into(),
         }],
-        unlisted: Unlisted { pairs: 1, packets: 2, failed: 5, felt: 6, no_room: 3, evicted: 4 },
+        cases: vec![case(), Case { what: Finding::Answered, id: None, ..bare_case() }],
+        unlisted: Unlisted { pairs: 1, packets: 2, failed: 5, felt: 6, cases: 7, no_room: 3, evicted: 4 },
         not_judged: NotJudged { first_seconds: 1, one_direction: 2, dropped: 3, undecided: 4 },
+    }
+}
+
+/// One with everything that it can have.
+fn case() -> Case {
+    Case {
+        what: Finding::Symptom(Symptom::ForeignReset),
+        id: Some((4_000_000_000, 77)),
+        repeats: 2,
+        hops: Some(63),
+        refusal_hops: Some(64),
+        usual_hops: Some(61),
+        by_server: true,
+        silence_millis: 350_000,
+        amount: 1448,
+        others_pass: true,
+        other: Some("10.0.0.254".parse().expect("an address")),
+        ..bare_case()
+    }
+}
+
+/// One with what every one has.
+fn bare_case() -> Case {
+    Case {
+        what: Finding::Stray,
+        source: "10.0.0.1".parse().expect("an address"),
+        destination: "2001:db8::1".parse().expect("an address"),
+        ports: (40_000, 443),
+        service: Service::Tcp,
+        interface: 1,
+        began: 1_700_000_000_000_000_000,
+        at: 1_700_000_001_000_000_000,
+        id: None,
+        repeats: 0,
+        hops: None,
+        refusal_hops: None,
+        usual_hops: None,
+        by_server: false,
+        silence_millis: 0,
+        amount: 0,
+        others_pass: false,
+        other: None,
     }
 }
 

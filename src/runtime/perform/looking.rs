@@ -1,5 +1,5 @@
-//! What is looked for on this laptop: the kubeconfig's contexts, and files of rings that are here already, as another
-//! program fetched them, or this one before it was left.
+//! What is looked for: in the cluster what should be open and where pods run; on this laptop the kubeconfig's contexts, and
+//! files of rings that are here already, as another program fetched them, or this one before it was left.
 //!
 //! Owns where that is looked for. Must not know who wants it.
 
@@ -14,6 +14,18 @@ impl Performer {
     pub(super) fn find_contexts(&mut self) {
         let site = Arc::clone(&self.site);
         self.tell(async move { Event::Contexts(site.contexts()) });
+    }
+
+    pub(super) fn expect(&mut self, nodes: Vec<NodeName>) {
+        if let Some(expected) = self.site.expected(nodes.clone()) {
+            self.tell(async move { Event::Expected(nodes, expected.await) });
+        }
+    }
+
+    pub(super) fn find_workloads(&mut self) {
+        if let Some(workloads) = self.site.workloads() {
+            self.tell(async move { Event::Workloads(workloads.await) });
+        }
     }
 
     /// Where files of a node go.

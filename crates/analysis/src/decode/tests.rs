@@ -448,6 +448,13 @@ fn dns_inside_a_tunnel_is_dns() {
     assert_eq!(kept_of_frame(&frame).len(), frame.len() - MARK.len());
 }
 
+/// A header of VXLAN, and too little behind it.
+const VXLAN_AROUND_NOTHING: [u8; 40] = {
+    let mut bytes = [0; 40];
+    bytes[0] = 8;
+    bytes
+};
+
 proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120), link in 0_u16..280) {
@@ -457,13 +464,15 @@ proptest! {
     #[test]
     fn what_is_read_sooner_is_read_the_same(
         at in 12usize..70, byte: u8, again in 12usize..70, other: u8, cut in 30usize..120, timestamps: bool,
+        port in proptest::option::of(proptest::sample::select(vec![53, 4789, 4790, 6081, 8472])),
     ) {
         let mut tcp = segment();
         if timestamps {
             tcp[12] = 0x80;
             tcp.splice(20..20, [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8]);
         }
-        let mut bytes = ethernet(0x0800, &v4(6, &tcp));
+        let packet = port.map_or_else(|| v4(6, &tcp), |port| v4(17, &udp(port, &VXLAN_AROUND_NOTHING)));
+        let mut bytes = ethernet(0x0800, &packet);
         (bytes[at], bytes[again]) = (byte, other);
         bytes.truncate(cut);
         prop_assert_eq!(headers(Link::Ethernet, &bytes), link::read(Link::Ethernet, &bytes));

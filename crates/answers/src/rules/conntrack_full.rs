@@ -22,15 +22,18 @@ pub(super) fn node_of(view: &View<'_>, trouble: &Trouble) -> Option<String> {
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    view.grouped(|trouble| node_of(view, trouble)).into_iter().filter_map(|(node, hurt)| of(view, node, hurt)).collect()
+    view.grouped(|trouble| node_of(view, trouble))
+        .into_iter()
+        .filter_map(|(node, hurt)| of(view, &node, hurt))
+        .collect()
 }
 
-fn of(view: &View<'_>, node: String, hurt: Vec<usize>) -> Option<Draft> {
-    let (count, most) = view.fill(&node)?;
-    let mut counters = view.steps(&node, "conntrack.drop", &hurt);
-    counters.extend(view.steps(&node, "conntrack.early_drop", &hurt));
+fn of(view: &View<'_>, node: &str, hurt: Vec<usize>) -> Option<Draft> {
+    let (count, most) = view.fill(node)?;
+    let mut counters = view.steps(node, "conntrack.drop", &hurt);
+    counters.extend(view.steps(node, "conntrack.early_drop", &hurt));
     let is_full = count.saturating_mul(100) >= most.saturating_mul(FULL);
-    let others = !view.steps(&node, "conntrack.insert_failed", &hurt).is_empty();
+    let others = !view.steps(node, "conntrack.insert_failed", &hurt).is_empty();
     if !is_full || counters.is_empty() || others || hurt.len() < ENOUGH {
         return None;
     }
@@ -38,7 +41,7 @@ fn of(view: &View<'_>, node: String, hurt: Vec<usize>) -> Option<Draft> {
     let text =
         format!("{} new connections were lost in {node}: its connection table is full ({count} of {most})", hurt.len());
     let mut draft = Draft::of(Code::ConntrackFull, Certainty::Verdict, text);
-    draft.place.node = Some(node.clone());
+    draft.place.node = Some(node.to_owned());
     draft.of = of;
     draft.counters = counters;
     draft.ruled_out = vec!["clashing source ports: conntrack.insert_failed has not moved".to_owned()];

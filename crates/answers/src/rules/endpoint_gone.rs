@@ -79,7 +79,8 @@ fn seen(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Opti
     let (of, answered) = view.attempts_at((first.destination, first.ports.1));
     let others_answer = translated && answered > own_answered;
     // One that answers now and then is no backend that is gone; nor is one that has never answered.
-    if !view.enough(hurt, of, ENOUGH) || !(others_answer && own_answered * 2 < own.max(1)) {
+    let is_gone = others_answer && own_answered.saturating_mul(2) < own.max(1);
+    if !is_gone || !view.enough(hurt, of, ENOUGH) {
         return None;
     }
     let how = if refused { "refuses" } else { "does not answer" };

@@ -28,10 +28,10 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 }
 
 fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {
-    let mut silences: Vec<u64> = hurt.iter().filter_map(|&at| silence(view, &view.troubles[at])).collect();
+    let mut silences: Vec<u64> = hurt.iter().filter_map(|&at| silence(view, view.troubles[at])).collect();
     silences.sort_unstable();
     let (shortest, median, longest) = (silences[0], silences[silences.len() / 2], silences[silences.len() - 1]);
-    let foreign = hurt.iter().filter(|&&at| is_foreign(view, &view.troubles[at])).count();
+    let foreign = hurt.iter().filter(|&&at| is_foreign(view, view.troubles[at])).count();
     let clustered = (longest - shortest).saturating_mul(100) <= median.saturating_mul(2 * SPREAD);
     let is_known = KNOWN.iter().any(|known| known.abs_diff(median).saturating_mul(100) <= known * SPREAD);
     let exact = foreign * 2 > hurt.len();
