@@ -103,7 +103,7 @@ impl Answering {
 
     /// The ends that a service leads to, as far as the API server has told.
     pub fn backends(&self, service: &str) -> Vec<(std::net::IpAddr, u16)> {
-        self.engine.journal.ready(service)
+        self.engine.journal.ready(service).into_iter().collect()
     }
 
     fn is_silenced(&self, code: Option<Code>) -> bool {
