@@ -170,7 +170,9 @@ mod tests {
             next: Vec::new(),
         };
         let not_seen = ["node-3: no agent".to_owned(), "an \u{1b}[31m escape".to_owned()];
-        for (record, value) in [(&records::ANSWER, value(&answer)), (&records::LOOKED, looked_at(&Looked::default(), &not_seen))] {
+        for (record, value) in
+            [(&records::ANSWER, value(&answer)), (&records::LOOKED, looked_at(&Looked::default(), &not_seen))]
+        {
             assert_eq!(records::undocumented(record, &value), Vec::<String>::new());
             assert!(record.fields.iter().all(|(field, _)| value.get(field).is_some()), "{value}");
         }
