@@ -9,7 +9,7 @@ use nodewatch_tui::{
         Aimed, AimedPod, Group, Holder, Kind, Node, NodesChange, Notice, PodPlace, Readiness, Removal, SeenObject,
         SessionId, SessionSummary, StoredFile, StoredSummary, TailLine, TailNews, Target, TunnelChange, Workloads,
     },
-    screens::{Action, App, Column, Edit, Input, Screen},
+    screens::{Action, App, Column, Edit, Input, Screen, update},
     session::{Event, Permission, ledger::Found},
     ui::{self, Theme},
 };
@@ -115,6 +115,35 @@ fn the_connections_of_all_nodes_and_of_one() {
     feed(&mut well, [tunnel(&name.0, sample::on()), tunnel(&name.0, Update::Symptoms(Box::new(told)))]);
     keys(&mut well, &[Action::Connections, Action::Faults]);
     insta::assert_snapshot!("connections_nothing_failed_80x24", draw(&well, 80, 24));
+}
+
+#[test]
+fn the_answers() {
+    let mut app = app();
+    keys(&mut app, &[Action::Events, Action::Answers]);
+    insta::assert_snapshot!("answers_empty_80x24", draw(&app, 80, 24));
+    let mut app = sample::answering();
+    insta::assert_snapshot!("nodes_with_an_answer_80x24", draw(&app, 80, 24));
+    keys(&mut app, &[Action::Events, Action::Answers]);
+    insta::assert_snapshot!("answers_80x24", draw(&app, 80, 24));
+    insta::assert_snapshot!("answers_160x50", draw(&app, 160, 50));
+    keys(&mut app, &[Action::Open]);
+    insta::assert_snapshot!("answers_opened_80x24", draw(&app, 80, 24));
+    insta::assert_snapshot!("answers_opened_160x50", draw(&app, 160, 50));
+    holds(&app, "answers, opened");
+    keys(&mut app, &[Action::Silence]);
+    insta::assert_snapshot!("answers_silenced_80x24", draw(&app, 80, 24));
+    keys(&mut app, &[Action::Silence, Action::Open]);
+    update(&mut app, Event::Tick, NOW + 90_000);
+    insta::assert_snapshot!("answers_over_160x50", draw(&app, 160, 50));
+    // Nothing that failed is an answer too.
+    let mut well = sample::counting();
+    let name = well.session.nodes.keys().next().cloned().expect("a node");
+    let told = sample::symptoms("eth0", vec![sample::pair("10.0.0.1", "10.0.0.2", 80, &[])]);
+    feed(&mut well, [tunnel(&name.0, sample::on()), tunnel(&name.0, Update::Symptoms(Box::new(told)))]);
+    update(&mut well, Event::Tick, NOW + 4_000);
+    keys(&mut well, &[Action::Events, Action::Answers]);
+    insta::assert_snapshot!("answers_nothing_80x24", draw(&well, 80, 24));
 }
 
 #[test]
@@ -374,6 +403,7 @@ fn every_screen_survives_every_size() {
         vec![Action::Signals, Action::Open],
         vec![Action::Connections],
         vec![Action::Connections, Action::Open],
+        vec![Action::Events, Action::Answers],
         vec![Action::Help],
         vec![Action::Notices],
         vec![Action::Filter],
@@ -385,6 +415,11 @@ fn every_screen_survives_every_size() {
         keys(&mut app, &actions);
         screens.push(app);
     }
+    let mut answers = sample::answering();
+    keys(&mut answers, &[Action::Events, Action::Answers]);
+    screens.push(answers.clone());
+    keys(&mut answers, &[Action::Open, Action::Down, Action::Bottom]);
+    screens.push(answers);
     for app in &screens {
         for width in [1, 2, 7, 20, 33, 80, 300] {
             for height in [1, 2, 3, 6, 24, 100] {
@@ -522,6 +557,7 @@ const SCREENS: [(&str, &[Action]); 23] = [
     ("signal", &[Action::Signals, Action::Open]),
     ("connections", &[Action::Connections]),
     ("connection", &[Action::Connections, Action::Open]),
+    ("answers", &[Action::Events, Action::Answers, Action::Open]),
     ("command", &[Action::Command]),
     ("notices", &[Action::Notices]),
     ("exit", &[Action::Quit]),

@@ -4,7 +4,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
-use super::{chart, details, details::Capture, drift, lead, ports, times::Days};
+use super::{answers, chart, details, details::Capture, drift, lead, ports, times::Days};
 use crate::{
     base::text::{self, line},
     model::{FileSummary, NodeName, NodeSummary, PortClass, Summary},
@@ -69,6 +69,7 @@ pub fn html(summary: &Summary) -> String {
                 }
                 p { strong { "Captured: " } (line(&lead.captured)) }
                 p { strong { "Changed in the cluster: " } (line(&lead.changed)) }
+                (all_answers(summary, days))
                 h2 { "Time line" }
                 @match chart::chart(summary, days) {
                     Some(picture) => { (picture) }
@@ -87,6 +88,26 @@ pub fn html(summary: &Summary) -> String {
         }
     };
     markup.into_string()
+}
+
+fn all_answers(summary: &Summary, days: Days) -> Markup {
+    page! {
+        h2 { (answers::HEADING) }
+        @for text in answers::opening(&summary.answers, days) { p { (line(&text)) } }
+        @for told in answers::all(&summary.answers, days) {
+            h3 class=[told.answer.certainty.is_answer().then_some("bad")] { (line(&told.head)) }
+            p { (line(&told.answer.text)) "; " (line(&told.when)) "." }
+            table {
+                @for (name, text) in told.parts(days) {
+                    tr { th.n { (name) } td { (line(&text)) } }
+                }
+            }
+            @if !told.answer.next.is_empty() {
+                p { "What to do:" }
+                pre { @for next in &told.answer.next { (line(next)) "\n" } }
+            }
+        }
+    }
 }
 
 /// A cell with a node's name, which does not break.

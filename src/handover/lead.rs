@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use nodewatch_protocol::{Dropped, Port, PortScope};
 
-use super::times::{Days, length, whole};
+use super::{
+    answers,
+    times::{Days, length, whole},
+};
 use crate::{
     base::text::{self, bytes, counted},
     model::{
@@ -63,7 +66,9 @@ fn head(summary: &Summary) -> String {
 
 fn seen(summary: &Summary, days: Days) -> Vec<Finding> {
     let nodes = || summary.nodes.iter();
-    let mut findings: Vec<Finding> = nodes().flat_map(|node| full_queues(node, days)).collect();
+    let answers = answers::sentences(summary, days).into_iter();
+    let mut findings: Vec<Finding> = answers.map(|(text, grave)| Finding { text, grave }).collect();
+    findings.extend(nodes().flat_map(|node| full_queues(node, days)));
     findings.extend(flaps(summary, days));
     findings.extend(of_class(summary, PortClass::Dead, |count| {
         format!("{} should be open, as the cluster declares, but nothing answers there", counted(count, "port"))
@@ -82,10 +87,12 @@ fn seen(summary: &Summary, days: Days) -> Vec<Finding> {
     );
     if findings.is_empty() {
         let text = "Nothing out of order: no listener closed again and again, no port is missing or undeclared, \
-                    nothing was dropped, and every agent could be reached. What the packets hold was not judged.";
+                    nothing was dropped, and every agent could be reached.";
+        let packets = if summary.answers.has_looked() { "" } else { " What the packets hold was not judged." };
         let nothing = "Nothing: no agent has told anything.";
         let told = nodes().any(|node| !node.ports.is_empty() || !node.rates.is_empty() || !node.files.is_empty());
-        findings.push(Finding { text: if told { text } else { nothing }.to_owned(), grave: false });
+        let text = if told { format!("{text}{packets}") } else { nothing.to_owned() };
+        findings.push(Finding { text, grave: false });
     }
     findings
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    chart, details, drift,
+    answers, chart, details, drift,
     html::{file_times, place},
     lead, ports,
     times::Days,
@@ -24,6 +24,7 @@ pub fn markdown(summary: &Summary) -> String {
     }
     let _ = writeln!(out, "\n**Captured:** {}", escaped(&lead.captured));
     let _ = writeln!(out, "\n**Changed in the cluster:** {}", escaped(&lead.changed));
+    all_answers(&mut out, summary, days);
     time_line(&mut out, summary, days);
     out.push_str("\n## Ports\n");
     for node in &summary.nodes {
@@ -41,6 +42,29 @@ pub fn markdown(summary: &Summary) -> String {
         days.date()
     );
     out
+}
+
+fn all_answers(out: &mut String, summary: &Summary, days: Days) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "\n## {}", answers::HEADING);
+    for line in answers::opening(&summary.answers, days) {
+        let _ = writeln!(out, "\n{}", escaped(&line));
+    }
+    for told in answers::all(&summary.answers, days) {
+        let (head, when, text) = (escaped(&told.head), escaped(&told.when), escaped(&told.answer.text));
+        let _ = writeln!(out, "\n### {head}\n\n{text}; {when}.\n");
+        for (name, text) in told.parts(days) {
+            let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+            let _ = writeln!(out, "- {name}{}", escaped(&text));
+        }
+        if !told.answer.next.is_empty() {
+            out.push_str("\nWhat to do:\n\n");
+            for next in &told.answer.next {
+                // Four spaces make it a block of code, which takes no markup; a command is one line.
+                let _ = writeln!(out, "    {}", text::line(next));
+            }
+        }
+    }
 }
 
 /// What the picture of the page marks.

@@ -4,6 +4,7 @@
 //! first page for somebody who reads no further, and what stands behind it. Pure: a summary in, text out. Everything in
 //! a summary may come from a cluster, so nothing of it is taken as markup.
 
+mod answers;
 mod chart;
 mod details;
 mod html;

@@ -2,7 +2,7 @@
 //!
 //! Owns the words and fields of both. Must not know how answers are found.
 
-use nodewatch_answers::{Answer, Certainty, Looked, Proof};
+use nodewatch_answers::{Answer, Certainty, Looked, Proof, words};
 use serde_json::{Value, json};
 
 use super::{ExitCode, merge, output, records};
@@ -44,13 +44,9 @@ fn value(answer: &Answer) -> Value {
 
 fn proof(proof: &Proof) -> Value {
     json!({
-        "time": merge::exact(proof.at), "source": end(proof.source), "destination": end(proof.destination),
+        "time": merge::exact(proof.at), "source": words::end(proof.source), "destination": words::end(proof.destination),
         "service": proof.service.name(), "what": proof.what, "seen": proof.seen, "missing": proof.missing,
     })
-}
-
-fn end((address, port): (std::net::IpAddr, u16)) -> String {
-    if port == 0 { address.to_string() } else { std::net::SocketAddr::new(address, port).to_string() }
 }
 
 fn looked_at(looked: &Looked, not_seen: &[String]) -> Value {
@@ -67,7 +63,8 @@ fn looked_at(looked: &Looked, not_seen: &[String]) -> Value {
 pub fn text(answers: &[Answer], looked: &Looked, not_seen: &[String]) -> String {
     let mut lines: Vec<String> = answers.iter().flat_map(block).collect();
     if !answers.iter().any(|answer| answer.certainty != Certainty::Note) {
-        lines.push(nothing(looked));
+        let over = lasting(looked.until.saturating_sub(looked.since));
+        lines.push(words::nothing(looked, &over));
     } else if looked.unexplained > 0 {
         lines.push(format!(
             "{} of the last minute not explained",
@@ -79,25 +76,10 @@ pub fn text(answers: &[Answer], looked: &Looked, not_seen: &[String]) -> String 
     lines.join("\n")
 }
 
-/// What was looked at, where nothing was found in it.
-pub fn nothing(looked: &Looked) -> String {
-    let over = lasting(looked.until.saturating_sub(looked.since));
-    let attempts = counted(looked.attempts as usize, "attempt");
-    if looked.failed + looked.delayed == 0 {
-        return format!("nothing failed among {attempts} of {} in {over}", counted(looked.taps, "interface"));
-    }
-    format!(
-        "no cause found: {} failed and {} were delayed of {attempts} of {} in {over}",
-        looked.failed,
-        looked.delayed,
-        counted(looked.taps, "interface")
-    )
-}
-
 /// The certainty, the code and its name, where, how many, and when; then all that is known of it.
 fn block(answer: &Answer) -> Vec<String> {
     let place = visible(&answer.place.text());
-    let many = if answer.of > 0 { format!("{} of {}", answer.failed, answer.of) } else { String::new() };
+    let many = words::many(answer);
     let when = clock::span_in_both_zones(answer.since, answer.until.unwrap_or(answer.last));
     let head: Vec<String> = [answer.certainty.word().to_uppercase(), answer.title(), place, many, when]
         .into_iter()
@@ -107,40 +89,12 @@ fn block(answer: &Answer) -> Vec<String> {
     if answer.title() != answer.text {
         lines.push(format!("  {}", visible(&answer.text)));
     }
-    let mut put = |what: &str, texts: &[String]| {
-        for (at, text) in texts.iter().enumerate() {
-            lines.push(format!("  {:<10} {}", if at == 0 { what } else { "" }, visible(text)));
-        }
-    };
-    let samples: Vec<String> = answer.proof.iter().map(sample).collect();
-    put("proof", &samples);
-    let counters: Vec<String> = answer
-        .counters
-        .iter()
-        .map(|step| format!("{}: {} {} -> {}", step.node, step.signal, step.before, step.after))
-        .collect();
-    put("counters", &counters);
-    put("ruled out", &answer.ruled_out);
-    put("not seen", &answer.not_seen);
-    let other =
-        answer.runner_up.as_ref().map(|other| format!("{} {}: {}", other.code.text(), other.code.name(), other.check));
-    put("or", other.as_slice());
-    put("do", &answer.next);
+    for part in words::parts(answer, merge::exact) {
+        let names = std::iter::once(part.name).chain(std::iter::repeat(""));
+        lines.extend(part.lines.iter().zip(names).map(|(text, name)| format!("  {name:<10} {}", visible(text))));
+    }
     lines.push(String::new());
     lines
-}
-
-/// One connection in one line.
-pub fn sample(proof: &Proof) -> String {
-    let mut text =
-        format!("{} {} -> {} {}", merge::exact(proof.at), end(proof.source), end(proof.destination), proof.what);
-    if !proof.seen.is_empty() {
-        text = format!("{text}; seen at {}", proof.seen.join(", "));
-    }
-    if !proof.missing.is_empty() {
-        text = format!("{text}, not at {}", proof.missing.join(", "));
-    }
-    text
 }
 
 #[cfg(test)]

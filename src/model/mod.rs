@@ -31,8 +31,8 @@ pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
-    CaptureRun, CaptureSummary, FileSummary, FullQueue, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment,
-    PortSummary, ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary, missing_of,
+    AnswersSummary, CaptureRun, CaptureSummary, FileSummary, FullQueue, Moment, NodeSummary, ObjectFate, ObjectSummary,
+    PortMoment, PortSummary, ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary, missing_of,
 };
 pub use tail::{TailLine, TailNews};
 pub use targets::{Aimed, AimedPod, MOST_ADDRESSES, MOST_TARGETS, Missing, ObjectName, Target, targets_text};

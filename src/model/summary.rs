@@ -2,6 +2,7 @@
 //!
 //! Owns the facts that outlive the session; they hold no payload and no credentials.
 
+use nodewatch_answers::{Answer, Looked};
 use nodewatch_ports::Flap;
 use nodewatch_protocol::{Dropped, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,61 @@ pub struct Summary {
     /// When the last of these was seen gone.
     #[serde(default)]
     pub gone_at: Option<UnixMillis>,
+    /// Why connections failed, as far as that was found.
+    #[serde(default)]
+    pub answers: AnswersSummary,
+}
+
+/// Why connections failed, as far as that was found; times are by the laptop's clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswersSummary {
+    /// Answers that stand, those first that hurt most.
+    pub standing: Vec<Answer>,
+    /// Those that are over, the latest first.
+    pub over: Vec<Answer>,
+    /// What was looked at.
+    pub looked: Looked,
+    /// What could not be seen, a sentence each.
+    pub not_seen: Vec<String>,
+}
+
+impl AnswersSummary {
+    /// More than this that are over are not kept.
+    const MOST: usize = 200;
+
+    /// Packets were looked at, by this program or one before it.
+    pub fn has_looked(&self) -> bool {
+        self.looked.until > 0 || !self.standing.is_empty() || !self.over.is_empty()
+    }
+
+    /// Of two programs one after the other: what stood when the earlier one left is over, unless it stands again.
+    #[must_use]
+    pub fn joined(self, later: Self) -> Self {
+        let stood = self.standing.into_iter().filter(|answer| {
+            !later.standing.iter().any(|known| (known.code, &known.place) == (answer.code, &answer.place))
+        });
+        let stood = stood.map(|answer| Answer { until: answer.until.or(Some(answer.last)), ..answer });
+        let mut over: Vec<Answer> = later.over.into_iter().chain(stood).chain(self.over).collect();
+        over.truncate(Self::MOST);
+        let (before, now) = (self.looked, later.looked);
+        let looked = match (before.until, now.until) {
+            (_, 0) => before,
+            (0, _) => now,
+            _ => Looked {
+                since: before.since.min(now.since),
+                until: before.until.max(now.until),
+                nodes: before.nodes.max(now.nodes),
+                taps: before.taps.max(now.taps),
+                attempts: before.attempts.saturating_add(now.attempts),
+                dns_unanswered: before.dns_unanswered.saturating_add(now.dns_unanswered),
+                failed: before.failed.saturating_add(now.failed),
+                delayed: before.delayed.saturating_add(now.delayed),
+                unexplained: now.unexplained,
+                left_out: before.left_out.saturating_add(now.left_out),
+            },
+        };
+        Self { standing: later.standing, over, looked, not_seen: later.not_seen }
+    }
 }
 
 impl Summary {
@@ -73,6 +129,7 @@ impl Summary {
             detached: false,
             objects: Vec::new(),
             gone_at: None,
+            answers: AnswersSummary::default(),
         }
     }
 }

@@ -148,7 +148,8 @@ impl Performer {
             Effect::FollowPairs(nodes) => self.tell(self.outlet.clone().follow(nodes, true, self.events.clone())),
             Effect::Tail(node) => self.tailing.begin(node, &self.site, &self.events, &mut self.tasks),
             Effect::EndTail => self.tailing.end(),
-            Effect::View(file) => self.tell(self.outlet.clone().view(file)),
+            Effect::View(file) => self.tell(self.outlet.clone().view(file, None)),
+            Effect::ViewOf { file, filter } => self.tell(self.outlet.clone().view(file, Some(filter))),
             Effect::CleanUp { captured, known, keep } => self.clean_up(captured, known, keep),
             Effect::TakeStock => {
                 let stock = self.site.inventory();

@@ -39,6 +39,8 @@ const VIEWER_HELP: &str =
     "install Wireshark, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
 const VIEWER_DIED: &str = "start it by hand to see why, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \
                            \"termshark\", \"-i\", \"{}\"]";
+/// A viewer that is none of those that are known.
+const UNKNOWN: &str = "the viewer";
 const IN_TMUX: [&str; 5] = ["tmux", "new-window", "termshark", "-i", PLACE];
 
 /// What decides which viewer can be started here.
@@ -81,6 +83,15 @@ fn chosen(viewer: &[String], here: Here) -> Result<Vec<String>, Notice> {
     ))
 }
 
+/// How a viewer of live captures opens a file: that in place of an interface. Those that are known take a display filter.
+fn opening(command: Vec<String>, filter: Option<&str>) -> Vec<String> {
+    let filters = shown_as(&command) != UNKNOWN;
+    let parts = command.into_iter().filter(|part| part != "-k");
+    let opens = parts.map(|part| if part == "-i" { "-r".to_owned() } else { part });
+    let filter = filter.filter(|_| filters).map(|filter| ["-Y".to_owned(), filter.to_owned()]);
+    opens.chain(filter.into_iter().flatten()).collect()
+}
+
 /// What a viewer is called, for people.
 fn shown_as(viewer: &[String]) -> String {
     let known = ["wireshark", "termshark"].into_iter().find(|name| {
@@ -89,7 +100,7 @@ fn shown_as(viewer: &[String]) -> String {
     match known {
         Some("wireshark") => "Wireshark".to_owned(),
         Some(name) => name.to_owned(),
-        None => "the viewer".to_owned(),
+        None => UNKNOWN.to_owned(),
     }
 }
 
@@ -155,18 +166,13 @@ impl Outlet {
         Event::Ended(Job::Follow, ended)
     }
 
-    /// Opens a file in the viewer, which is told the names of addresses.
-    pub(super) async fn view(self, file: PathBuf) -> Event {
+    /// Opens a file in the viewer, which is told the names of addresses, and what of it to show where it can be.
+    pub(super) async fn view(self, file: PathBuf, filter: Option<String>) -> Event {
         let command = match chosen(&self.outlets.viewer, Here::look()) {
             Ok(command) => command,
             Err(notice) => return Event::Told(notice),
         };
-        // A viewer of live captures reads a file in place of an interface.
-        let opens: Vec<String> = command
-            .into_iter()
-            .filter(|part| part != "-k")
-            .map(|part| if part == "-i" { "-r".into() } else { part })
-            .collect();
+        let opens = opening(command, filter.as_deref());
         let named = self.named(&file).await;
         let mut viewer = match Viewer::start(&opens, named.as_deref().unwrap_or(&file)) {
             Ok(viewer) => viewer,
@@ -174,7 +180,10 @@ impl Outlet {
         };
         Event::Told(match viewer.failed_within(LAST_WORDS_WITHIN).await {
             Some(why) => Notice::error(format!("cannot open {}", file.display()), why, VIEWER_DIED),
-            None => Notice::info(format!("{} opens {}", shown_as(&opens), file.display())),
+            None => {
+                let shown = filter.map_or_else(String::new, |filter| format!(": {filter}"));
+                Notice::info(format!("{} opens {}{shown}", shown_as(&opens), file.display()))
+            }
         })
     }
 }
@@ -311,6 +320,17 @@ mod tests {
             (shown_as(&wireshark), shown_as(&IN_TMUX.map(str::to_owned))),
             ("Wireshark".into(), "termshark".into())
         );
+    }
+
+    #[test]
+    fn a_file_is_opened_at_what_is_asked_for_where_the_viewer_can() {
+        let file = opening(VIEWER.map(str::to_owned).to_vec(), Some("tcp.port == 1"));
+        assert_eq!(file[..3], ["wireshark", "-r", PLACE]);
+        assert_eq!(file[file.len() - 2..], ["-Y", "tcp.port == 1"]);
+        let own = ["less".to_owned(), PLACE.to_owned()];
+        assert_eq!(opening(own.to_vec(), Some("tcp")), own);
+        let in_tmux = ["tmux", "new-window", "termshark", "-r", PLACE];
+        assert_eq!(opening(IN_TMUX.map(str::to_owned).to_vec(), None), in_tmux);
     }
 
     #[test]

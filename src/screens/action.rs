@@ -84,6 +84,10 @@ pub enum Action {
     Signals,
     /// What is seen between pairs of ends.
     Connections,
+    /// Why connections fail; first watch the nodes that are meant.
+    Answers,
+    /// Leave a cause out of answers, or have it there again.
+    Silence,
     /// Leave the port under the cursor out of lists and reports.
     Exclude,
     /// Take back what was left out by key.
@@ -142,6 +146,8 @@ impl Action {
             | Self::Probe
             | Self::Exclude => true,
             Self::Open => matches!(screen, Screen::Files | Screen::Node(_)),
+            // It watches what is meant.
+            Self::Answers => matches!(screen, Screen::Nodes | Screen::Node(_) | Screen::Pods),
             _ => false,
         }
     }
@@ -177,7 +183,7 @@ impl Action {
             | Self::Connections
             | Self::Files
             | Self::Events => true,
-            Self::Open => !self.acts(screen),
+            Self::Open | Self::Answers => !self.acts(screen),
             _ => false,
         }
     }

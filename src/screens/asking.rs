@@ -59,16 +59,19 @@ impl App {
         };
         let (waiting, running) = (of(NodeState::is_to_watch), of(NodeState::is_watching));
         match (waiting.is_empty(), running.len()) {
-            (true, 0) => {
-                let able = self.session.watchable(&targets);
-                if able.is_empty() { Vec::new() } else { self.ask_deploy_for_watch(able) }
-            }
+            (true, 0) => self.watch_nodes(&targets),
             (_, 0 | 1) => self.session.stop_watching(&[waiting, running].concat()),
             (_, _) => {
                 self.open(Layer::Confirm(Confirm::StopWatching([waiting, running].concat())));
                 Vec::new()
             }
         }
+    }
+
+    /// Watches those that can be.
+    pub(super) fn watch_nodes(&mut self, names: &[NodeName]) -> Vec<Effect> {
+        let able = self.session.watchable(names);
+        if able.is_empty() { Vec::new() } else { self.ask_deploy_for_watch(able) }
     }
 
     /// Deploys where there is no agent, after what questions that takes, and watches.
@@ -210,7 +213,7 @@ impl App {
         }
         let starting = of(|state| state.is_to_start() || state.asked == Asked::Start);
         if !starting.is_empty() {
-            self.to_follow = starting.into_iter().collect();
+            self.past.to_follow = starting.into_iter().collect();
             self.session.notify(Notice::info("the viewer opens once the capture is running"));
             return Vec::new();
         }
@@ -223,7 +226,7 @@ impl App {
             return Vec::new();
         }
         let able = self.session.startable(&targets);
-        self.to_follow = able.iter().cloned().collect();
+        self.past.to_follow = able.iter().cloned().collect();
         self.start_with_form(&able)
     }
 

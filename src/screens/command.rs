@@ -2,12 +2,13 @@
 //!
 //! Owns their names, completion and history. Each does what some key does, or takes a word that no key could. Pure.
 
+use nodewatch_answers::Code;
 use tui_input::Input;
 
 use super::{
     App, Layer, Screen, View,
     action::{Action, Edit},
-    connections,
+    answers, connections,
     order::{Column, Order},
     text_field,
 };
@@ -49,6 +50,12 @@ enum Does {
     Nodes,
     /// The pods.
     Pods,
+    /// Why connections fail.
+    Answers,
+    /// The same of one pair.
+    Why,
+    /// What a cause means.
+    Explain,
     /// A node's view.
     View(View),
     /// Another context: the list, or by name.
@@ -83,7 +90,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 29] = [
+const COMMANDS: [Command; 32] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["pods", "pod"], Does::Pods),
@@ -93,6 +100,13 @@ const COMMANDS: [Command; 29] = [
     plain(&["events", "event", "ev"], Does::Key(Action::Events)),
     plain(&["signals", "signal", "sig"], Does::Key(Action::Signals)),
     plain(&["connections", "connection", "conn"], Does::Key(Action::Connections)),
+    plain(&["answers", "answer"], Does::Answers),
+    Command { names: &["why"], does: Does::Why, takes: "SOURCE TARGET: address, NAMESPACE/NAME or node, with :PORT" },
+    Command {
+        names: &["explain"],
+        does: Does::Explain,
+        takes: "CODE, or nothing: that of the answer under the cursor",
+    },
     plain(&["watch"], Does::Key(Action::Watch)),
     plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
@@ -231,6 +245,12 @@ impl App {
                 self.open_pods();
                 Ok(Vec::new())
             }
+            Does::Answers => {
+                self.open_answers();
+                Ok(Vec::new())
+            }
+            Does::Why => self.ask_why(rest),
+            Does::Explain => self.explain(rest),
             Does::View(view) => {
                 self.screen = self.list.cursor.clone().map_or(Screen::Nodes, Screen::Node);
                 self.view = view;
@@ -313,6 +333,8 @@ impl App {
             Screen::Signals => return Err(format!("signals cannot be sorted by {word}")),
             Screen::Connections if connections::COLUMNS.contains(&column) => self.sort_connections(column),
             Screen::Connections => return Err(format!("connections cannot be sorted by {word}")),
+            Screen::Answers if answers::COLUMNS.contains(&column) => self.sort_answers(column),
+            Screen::Answers => return Err(format!("answers cannot be sorted by {word}")),
             Screen::Events => return Err("events are always sorted by time".to_owned()),
             Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }
@@ -331,9 +353,16 @@ impl App {
                     Does::Context => self.past.commands.contexts.clone(),
                     Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
                     Does::Filter => self.filter_fields().iter().map(|name| format!("{name}:")).collect(),
+                    Does::Explain => Code::ALL.map(|code| code.text().to_owned()).to_vec(),
+                    Does::Why => self.known_names().into_iter().map(str::to_owned).collect(),
                     _ => return None,
                 };
-                (format!("{name} "), word, candidates)
+                // Of several words the last one is being typed.
+                let (before, word) = match command.does {
+                    Does::Why => word.split_at(word.rfind(' ').map_or(0, |at| at + 1)),
+                    _ => ("", word),
+                };
+                (format!("{name} {before}"), word, candidates)
             }
         };
         let fitting: Vec<&String> = candidates.iter().filter(|name| name.starts_with(word)).collect();

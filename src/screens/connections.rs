@@ -284,6 +284,7 @@ impl App {
         let now = self.session.now;
         let (faults_only, connections) = (self.layout.faults_only, &self.connections);
         let (filter, order) = (&connections.filter.1, connections.order);
+        let why = self.answers.why.as_ref();
         let name_of = |address| connections.name_of(address).map(str::to_owned);
         let mut looked = Looked::default();
         let mut found: Vec<(&NodeName, Ranked<'_>)> = Vec::new();
@@ -293,7 +294,8 @@ impl App {
                 let recent = pair.recent(now);
                 looked.failing += usize::from(recent.failed > 0);
                 let fails = pair.all.failed > 0;
-                if (!faults_only || fails) && shows(filter, name, (key, pair), name_of) {
+                let asked = why.is_none_or(|why| why.takes(key));
+                if asked && (!faults_only || fails) && shows(filter, name, (key, pair), name_of) {
                     found.push((name, (key, pair, recent)));
                 }
             }
@@ -334,6 +336,7 @@ impl App {
                 self.layout.faults_only = !self.layout.faults_only;
                 self.sift_connections();
             }
+            Action::Back if self.answers.why.is_some() => self.end_why(),
             Action::Back if !connections.filter.0.is_empty() => {
                 connections.filter = <(String, TextFilter)>::default();
                 self.sift_connections();

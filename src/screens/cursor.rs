@@ -2,12 +2,13 @@
 //!
 //! Owns where it is among rows that have moved, and where it goes when its own has gone. Pure.
 
+use nodewatch_answers::Code;
 use nodewatch_protocol::{Endpoint, Port, Transport, Tunnel, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{NodeName, PortKey},
-    session::{files::FileKey, node::watch::PairKey},
+    session::{answers::AnswerId, files::FileKey, node::watch::PairKey},
 };
 
 /// A row of a screen, wherever it is now.
@@ -31,6 +32,17 @@ pub enum RowKey {
     Signal(String),
     /// A pair of ends, as a node has seen it.
     Connection(NodeName, PairKey),
+    /// A row of the Answers screen.
+    Answer(AnswerKey),
+}
+
+/// A row of the Answers screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnswerKey {
+    /// An answer, and which part of it.
+    Answer(AnswerId, Option<usize>),
+    /// A code that is silenced.
+    Silenced(Code),
 }
 
 /// A row of a node's view.

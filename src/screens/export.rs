@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     App, Screen, View,
+    answers::AnswerRow,
     node::rows::{Row, endpoint, transport},
     signals::standing,
 };
@@ -113,6 +114,7 @@ impl App {
                 let rows = self.connections.rows.iter();
                 self.table_of_pairs(rows.filter_map(|row| Some((&row.node, &row.key, self.pair(&row.node, &row.key)?))))
             }
+            Screen::Answers => self.answers_table(),
             Screen::Tail => {
                 Table { name: "tail", head: vec!["time", "node", "interface", "packet"], rows: self.tail_rows() }
             }
@@ -384,6 +386,32 @@ impl App {
         Table { name: "connections", head: PAIR_HEAD.to_vec(), rows: pairs.map(row).collect() }
     }
 
+    fn answers_table(&self) -> Table {
+        let time = text::rfc3339;
+        let row = |answer: &nodewatch_answers::Answer| {
+            vec![
+                answer.certainty.word().to_owned(),
+                answer.code_text().to_owned(),
+                answer.text.clone(),
+                answer.place.text(),
+                time(answer.since),
+                answer.until.map_or_else(String::new, time),
+                answer.failed.to_string(),
+                answer.of.to_string(),
+                answer.in_all.to_string(),
+                answer.next.first().cloned().unwrap_or_default(),
+                answer.filter(),
+            ]
+        };
+        let head =
+            vec!["certainty", "code", "text", "place", "since", "until", "failed", "of", "in_all", "next", "filter"];
+        let rows = self.answer_rows().into_iter().filter_map(|shown| match shown {
+            AnswerRow::Answer(answer, _) => Some(row(answer)),
+            AnswerRow::Part { .. } | AnswerRow::Silenced(..) => None,
+        });
+        Table { name: "answers", head, rows: rows.collect() }
+    }
+
     fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
         let name = &state.node.name.0;
         let events = state.log.events.iter();
@@ -433,6 +461,7 @@ impl App {
             Screen::Pods => self.pod_under_cursor().map(|row| row.pod.name.clone()).into_iter().collect(),
             Screen::Signals => self.signal_text().into_iter().collect(),
             Screen::Connections => self.connection_text().into_iter().collect(),
+            Screen::Answers => self.answer_text().into_iter().collect(),
             // The newest that is shown.
             Screen::Tail => {
                 let lines = self.tail_lines();

@@ -7,7 +7,7 @@ use tui_input::Input;
 use super::{
     App, Layer, Screen, View,
     action::Action,
-    connections,
+    answers, connections,
     cursor::Cursor,
     events, files,
     order::Order,
@@ -47,6 +47,7 @@ impl App {
             Screen::Pods => &self.pods.filter.0,
             Screen::Signals => &self.signals.filter.0,
             Screen::Connections => &self.connections.filter.0,
+            Screen::Answers => &self.answers.filter.0,
         }
     }
 
@@ -60,6 +61,7 @@ impl App {
             Screen::Pods => self.pods.order,
             Screen::Signals => self.signals.order,
             Screen::Connections => self.connections.order,
+            Screen::Answers => self.answers.order,
             Screen::Events | Screen::Tail => None,
         }
     }
@@ -85,6 +87,7 @@ impl App {
             Screen::Tail => tail::FIELDS.to_vec(),
             Screen::Signals => signals::FIELDS.to_vec(),
             Screen::Connections => connections::FIELDS.to_vec(),
+            Screen::Answers => answers::FIELDS.to_vec(),
         }
     }
 
@@ -126,6 +129,10 @@ impl App {
                 self.connections.filter = (own, TextFilter::parse(text, connections::FIELDS)?);
                 self.connections.cursor = Cursor::default();
                 self.sift_connections();
+            }
+            Screen::Answers => {
+                self.answers.filter = (own, TextFilter::parse(text, answers::FIELDS)?);
+                self.answers.cursor = Cursor::default();
             }
         }
         Ok(())

@@ -45,7 +45,8 @@ impl App {
             | Screen::Tail
             | Screen::Pods
             | Screen::Signals
-            | Screen::Connections => Vec::new(),
+            | Screen::Connections
+            | Screen::Answers => Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns which of them, in which words and order: what can be done with what the cursor is on first, the ways to everything
 //! else and out last. Pure.
 
-use super::{App, Screen, View, action::Action, node::rows::Row, ports::Mode};
+use super::{App, Screen, View, action::Action, answers::AnswerRow, node::rows::Row, ports::Mode};
 use crate::session::{
     Permission,
     files::FileRow,
@@ -28,6 +28,7 @@ impl App {
                 into.into_iter().chain([(Action::Faults, "problems"), (Action::Copy, "copy")]).collect()
             }
             Screen::Connections => self.connection_hints(),
+            Screen::Answers => self.answer_hints(),
             Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
         };
         if self.screen != Screen::Nodes {
@@ -55,7 +56,7 @@ impl App {
         } else if !targets.is_empty() {
             hints.extend([(Action::Capture, "capture"), (Action::CaptureOptions, "options")]);
         }
-        hints.extend(self.watch_hint());
+        hints.extend(self.watch_hints());
         if self.session.nodes.values().any(NodeState::has_recorder) {
             hints.push((Action::Freeze, "freeze"));
         }
@@ -65,15 +66,42 @@ impl App {
         hints
     }
 
-    /// What the key for watching does now.
-    fn watch_hint(&self) -> Option<Hint> {
-        let targets = self.targets();
-        let any = |so: fn(&NodeState) -> bool| targets.iter().any(|name| self.session.nodes.get(name).is_some_and(so));
-        let word = match (any(NodeState::is_to_watch), any(NodeState::is_watching)) {
-            (false, false) => "watch",
-            _ => "unwatch",
-        };
-        (!targets.is_empty()).then_some((Action::Watch, word))
+    /// What the keys for watching and for answers do now.
+    fn watch_hints(&self) -> Vec<Hint> {
+        let states = || self.session.nodes.values();
+        let mut targets = self.targets().into_iter().filter_map(|name| self.session.nodes.get(&name)).peekable();
+        if targets.peek().is_none() {
+            return Vec::new();
+        }
+        let is_meant = |state: &NodeState| state.is_to_watch() || state.is_watching();
+        let (watched, not): (Vec<&NodeState>, Vec<&NodeState>) = targets.partition(|state| is_meant(state));
+        let chooses = matches!(self.screen, Screen::Nodes | Screen::Node(_) | Screen::Pods);
+        let watches = chooses && !not.is_empty() && self.session.permission != Permission::ReadOnly;
+        let told = states().any(|state| state.seen.watch.heard().is_some());
+        let hint = if watches { Some("watch") } else { (told || !watched.is_empty()).then_some("answers") };
+        let stop = (!watched.is_empty()).then_some((Action::Watch, "unwatch"));
+        hint.map(|hint| (Action::Answers, hint)).into_iter().chain(stop).collect()
+    }
+
+    fn answer_hints(&self) -> Vec<Hint> {
+        let row = self.answer_row();
+        let mut hints = Vec::new();
+        match row.as_ref().map(AnswerRow::answer) {
+            Some(Some(answer)) => {
+                hints.push((Action::Open, "all of it"));
+                if !answer.proof.is_empty() {
+                    hints.push((Action::Follow, "packets"));
+                }
+                hints.push((Action::Copy, "copy what to do"));
+                if answer.code.is_some() {
+                    hints.push((Action::Silence, "silence"));
+                }
+            }
+            Some(None) => hints.push((Action::Silence, "show again")),
+            None => {}
+        }
+        hints.extend([(Action::Connections, "connections"), (Action::Report, "report"), (Action::Faults, "problems")]);
+        hints
     }
 
     fn connection_hints(&self) -> Vec<Hint> {
@@ -81,7 +109,7 @@ impl App {
         if !self.connections.rows.is_empty() {
             hints.extend([(Action::Open, "symptoms, packets"), (Action::Faults, "problems"), (Action::Copy, "copy")]);
         }
-        hints.extend(self.watch_hint());
+        hints.extend(self.watch_hints());
         hints
     }
 
@@ -143,7 +171,7 @@ impl App {
         let Some(row) = self.pod_under_cursor() else { return Vec::new() };
         let capture = if row.aimed { "stop" } else { "capture" };
         let mut hints = vec![(Action::Capture, capture), (Action::CaptureOptions, "options"), (Action::Open, "node")];
-        hints.extend(self.watch_hint());
+        hints.extend(self.watch_hints());
         hints.push((Action::Copy, "copy"));
         hints
     }

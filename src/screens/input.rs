@@ -66,8 +66,8 @@ impl App {
             }
         };
         // What was asked about them is answered.
-        if self.layers.is_empty() && !self.to_follow.is_empty() {
-            let names = std::mem::take(&mut self.to_follow);
+        if self.layers.is_empty() && !self.past.to_follow.is_empty() {
+            let names = std::mem::take(&mut self.past.to_follow);
             self.session.follow_once_they_run(names);
         }
         effects
@@ -158,6 +158,7 @@ impl App {
             Screen::Pods => self.pods_key(action),
             Screen::Signals => self.signals_key(action),
             Screen::Connections => self.connections_key(action),
+            Screen::Answers => self.answers_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }
@@ -195,6 +196,7 @@ impl App {
             Action::Ports => self.open_ports(),
             Action::Signals => self.open_signals(),
             Action::Connections => self.open_connections(),
+            Action::Answers => return self.answers_or_watch(),
             Action::History => return self.history_of_node(),
             Action::Command => self.open_command(),
             Action::Events => {

@@ -5,6 +5,7 @@
 
 pub mod action;
 mod aiming;
+pub mod answers;
 mod asking;
 pub mod command;
 pub mod connections;
@@ -30,6 +31,7 @@ pub mod signals;
 pub mod tail;
 mod text_field;
 mod trail;
+pub mod why;
 
 use std::collections::BTreeSet;
 
@@ -43,8 +45,9 @@ pub use order::{Column, Order};
 pub use port_filter::PortFilter;
 
 use self::{
-    command::Commands, connections::Connections, cursor::RowKey, dialogs::form::CaptureForm, events::Events,
-    files::Files, node::rows::Tabs, nodes::List, pods::Pods, ports::Ports, signals::Signals, tail::Tail, trail::Trail,
+    answers::Answers, command::Commands, connections::Connections, cursor::RowKey, dialogs::form::CaptureForm,
+    events::Events, files::Files, node::rows::Tabs, nodes::List, pods::Pods, ports::Ports, signals::Signals,
+    tail::Tail, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
@@ -111,6 +114,8 @@ pub enum Screen {
     Signals,
     /// What is seen between pairs of ends.
     Connections,
+    /// Why connections fail.
+    Answers,
 }
 
 impl Screen {
@@ -126,6 +131,7 @@ impl Screen {
             Self::Pods => Scope::Pods,
             Self::Signals => Scope::Signals,
             Self::Connections => Scope::Connections,
+            Self::Answers => Scope::Answers,
         }
     }
 }
@@ -149,6 +155,8 @@ pub enum Scope {
     Signals,
     /// What is seen between pairs of ends.
     Connections,
+    /// Why connections fail.
+    Answers,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -168,6 +176,7 @@ impl Scope {
         Self::Pods,
         Self::Signals,
         Self::Connections,
+        Self::Answers,
         Self::Text,
         Self::Dialog,
         Self::Reading,
@@ -184,6 +193,7 @@ impl Scope {
             Self::Pods => "pods",
             Self::Signals => "signals",
             Self::Connections => "connections",
+            Self::Answers => "answers",
             Self::Text => "text",
             Self::Dialog => "dialogs",
             Self::Reading => "help and notices",
@@ -257,25 +267,27 @@ pub struct App {
     pub signals: Signals,
     /// The Connections screen.
     pub connections: Connections,
-    /// Where the user has been, and what was typed.
+    /// The Answers screen.
+    pub answers: Answers,
+    /// Where the user has been, and what was begun there.
     past: Past,
     /// The capture form's last contents.
     pub form: CaptureForm,
     /// What the user has said once, for the whole session.
     pub choices: Choices,
-    /// Nodes whose captures are to be followed in the viewer, once what was asked about them is answered.
-    to_follow: BTreeSet<NodeName>,
     /// Whether the screen stands still.
     hold: Hold,
 }
 
-/// Where the user has been, and what was typed.
+/// Where the user has been, and what was begun there.
 #[derive(Debug, Clone, Default)]
 struct Past {
     /// Screens.
     trail: Trail,
     /// What the command line remembers.
     commands: Commands,
+    /// Nodes whose captures are to be followed in the viewer, once what was asked about them is answered.
+    to_follow: BTreeSet<NodeName>,
 }
 
 /// Whether the screen stands still.
@@ -324,10 +336,10 @@ impl App {
             pods: Pods::default(),
             signals: Signals::default(),
             connections: Connections::default(),
+            answers: Answers::default(),
             past: Past::default(),
             form: CaptureForm::default(),
             choices: Choices::default(),
-            to_follow: BTreeSet::new(),
             hold: Hold::default(),
         }
     }
@@ -393,6 +405,7 @@ impl App {
             // A row is of all nodes.
             Screen::Signals => None,
             Screen::Connections => self.connections.row().map(|row| row.node.clone()),
+            Screen::Answers => self.answer_node(),
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
@@ -418,6 +431,7 @@ impl App {
             Screen::Connections => {
                 self.connections.row().map(|row| RowKey::Connection(row.node.clone(), row.key.clone()))
             }
+            Screen::Answers => self.answer_row().map(|row| RowKey::Answer(row.key())),
         }
     }
 

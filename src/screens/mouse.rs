@@ -37,6 +37,7 @@ impl App {
             }
             (RowKey::Signal(name), Screen::Signals) => self.signals.put_on(name),
             (RowKey::Connection(node, key), Screen::Connections) => self.connections.put_on(node, key),
+            (RowKey::Answer(key), Screen::Answers) => self.put_on_answer(key),
             (RowKey::NodeRow(id), Screen::Node(_)) => self.put_on_node_row(id),
             _ => {}
         }

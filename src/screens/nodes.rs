@@ -71,7 +71,7 @@ impl App {
     pub(super) fn look_up_workloads(&mut self) -> Vec<Effect> {
         let now = self.session.now;
         let leads = self.list.filter.1.lead().is_some();
-        let names = self.sees_connections() && self.connections_told();
+        let names = (self.sees_connections() && self.connections_told()) || self.types_why();
         if !leads && !names && self.screen != Screen::Pods {
             return Vec::new();
         }

@@ -50,6 +50,7 @@ impl App {
             Screen::Events => self.settle_events(),
             Screen::Node(_) => self.settle_node_rows(),
             Screen::Pods => self.settle_pods(),
+            Screen::Answers => self.settle_answers(),
             Screen::Nodes | Screen::Ports | Screen::Signals | Screen::Connections | Screen::Tail => {}
         }
     }
@@ -152,6 +153,7 @@ impl App {
         self.ports.look_like(&still.ports);
         self.signals.look_like(&still.signals);
         self.connections.look_like(&still.connections);
+        self.answers = still.answers.clone();
         self.past.trail = still.past.trail.clone();
         self.follow_lead();
         self.refresh_ports();

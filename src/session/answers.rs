@@ -5,11 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use nodewatch_answers::{Answer, Code, Engine, Looked, Told, is_wanted};
+use nodewatch_answers::{Answer, Certainty, Code, Engine, Looked, Place, Told, is_wanted};
 use nodewatch_protocol::{SignalsUpdate, Symptoms, UnixMillis};
+use serde::{Deserialize, Serialize};
 
 use super::{Effect, Session, node::NodeState};
-use crate::model::NodeName;
+use crate::{
+    base::text::{counted, lasting},
+    model::{self, AnswersSummary, NodeName},
+};
 
 /// Milliseconds between two judgements.
 const EVERY: u64 = 1_000;
@@ -17,6 +21,40 @@ const EVERY: u64 = 1_000;
 const LATE: u64 = 30_000;
 /// Lines of a node by which its clock is known.
 const LINES: usize = 20;
+/// Nodes that are named where they are not watched.
+const NAMED: usize = 3;
+
+/// Which answer it is, whatever is known of it meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerId {
+    code: Option<Code>,
+    place: Place,
+    /// When its first evidence was seen; 0 of a note, which begins anew as long as it stands.
+    since: UnixMillis,
+    /// Of notes, which are several on one node: what to do about it.
+    about: Option<String>,
+}
+
+impl AnswerId {
+    /// Of this one.
+    pub fn of(answer: &Answer) -> Self {
+        let note = answer.certainty == Certainty::Note;
+        Self {
+            code: answer.code,
+            place: answer.place.clone(),
+            since: if note { 0 } else { answer.since },
+            about: answer.next.first().filter(|_| note).cloned(),
+        }
+    }
+
+    /// Whether it is that one.
+    pub fn is(&self, answer: &Answer) -> bool {
+        let note = answer.certainty == Certainty::Note;
+        (self.code, &self.place) == (answer.code, &answer.place)
+            && self.since == if note { 0 } else { answer.since }
+            && self.about.as_ref() == answer.next.first().filter(|_| note)
+    }
+}
 
 /// What is known of why connections fail.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +101,16 @@ impl Answering {
     /// Codes that are not shown.
     pub fn silenced(&self) -> &BTreeSet<Code> {
         &self.silenced
+    }
+
+    /// Answers of a code that stand, shown or not.
+    pub fn standing(&self, code: Code) -> usize {
+        self.engine.answers().iter().filter(|answer| answer.code == Some(code)).count()
+    }
+
+    /// The ends that a service leads to, as far as the API server has told.
+    pub fn backends(&self, service: &str) -> Vec<(std::net::IpAddr, u16)> {
+        self.engine.journal.ready(service).into_iter().collect()
     }
 
     fn is_silenced(&self, code: Option<Code>) -> bool {
@@ -124,7 +172,7 @@ impl Session {
         if !due || nothing_to_judge {
             return Vec::new();
         }
-        let before: Vec<(Option<Code>, nodewatch_answers::Place)> =
+        let before: Vec<(Option<Code>, Place)> =
             self.answers.engine.answers().iter().map(|answer| (answer.code, answer.place.clone())).collect();
         let addresses = self.nodes.values().flat_map(|state| state.node.addresses.iter().copied());
         self.answers.engine.nodes_have(addresses);
@@ -145,6 +193,65 @@ impl Session {
             }
         }
         self.freeze_by_answers()
+    }
+
+    /// What could not be seen, and so is not behind any answer, a sentence each.
+    pub fn blind_spots(&self) -> Vec<String> {
+        let mut spots = Vec::new();
+        let unwatched = self.nodes.values().filter(|state| !state.is_analysing(self.now));
+        let unwatched: Vec<&str> = unwatched.map(|state| state.node.name.0.as_str()).collect();
+        if !unwatched.is_empty() {
+            let more = unwatched.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let named = unwatched.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            spots.push(format!("{} without a watch: {named}{more}", counted(unwatched.len(), "node")));
+        }
+        let blind = self.answers.blind();
+        if self.terms.place == model::Place::Local {
+            spots.push("what is changed in a cluster: this machine has no API server".to_owned());
+        } else if !blind.is_empty() {
+            spots.push(format!("what is changed in the cluster: nothing is heard of {}", blind.join(", ")));
+        }
+        let mut unseen = [(0_u64, "dropped"), (0, "behind"), (0, "gone"), (0, "not told")];
+        let mut unjudged = 0_u64;
+        for state in self.nodes.values() {
+            let watch = &state.seen.watch;
+            let of = watch.unseen(self.now);
+            for (sum, millis) in unseen.iter_mut().zip([of.dropped, of.behind, of.gone, of.untold]) {
+                sum.0 = sum.0.saturating_add(millis);
+            }
+            let not = &watch.not_judged;
+            for count in [not.first_seconds, not.one_direction, not.dropped, not.undecided] {
+                unjudged = unjudged.saturating_add(count);
+            }
+        }
+        let parts = unseen.iter().filter(|(millis, _)| *millis >= 1_000);
+        let parts: Vec<String> = parts.map(|(millis, why)| format!("{} {why}", lasting(*millis))).collect();
+        if !parts.is_empty() {
+            spots.push(format!("time of watched nodes: {}", parts.join(", ")));
+        }
+        if unjudged > 0 {
+            spots.push(format!(
+                "{} that were not judged, as not all of them was seen",
+                counted(unjudged as usize, "attempt")
+            ));
+        }
+        let left_out = self.answers.looked().left_out;
+        if left_out > 0 {
+            spots.push(format!("{} with a symptom that had no room", counted(left_out as usize, "connection")));
+        }
+        spots.push("what never leaves a pod, and what encrypted connections say".to_owned());
+        spots
+    }
+
+    /// All of it, for reports.
+    pub(super) fn answers_summary(&self) -> AnswersSummary {
+        AnswersSummary {
+            standing: self.answers.current().cloned().collect(),
+            over: self.answers.history().cloned().collect(),
+            looked: self.answers.looked(),
+            not_seen: self.blind_spots(),
+        }
     }
 
     /// Silences a code, or shows it again; whether it is silenced now.

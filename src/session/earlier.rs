@@ -126,6 +126,7 @@ pub(super) fn joined(earlier: &Summary, now: Summary) -> Summary {
         nodes,
         watched,
         by: if now.by.is_empty() { earlier.by.clone() } else { now.by },
+        answers: earlier.answers.clone().joined(now.answers),
         ..now
     }
 }

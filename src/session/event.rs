@@ -257,6 +257,13 @@ pub enum Effect {
     EndTail,
     /// Open a file in the viewer.
     View(PathBuf),
+    /// Open a file in the viewer, and show of it what a display filter lets through.
+    ViewOf {
+        /// Which file.
+        file: PathBuf,
+        /// What is to be seen of it, in Wireshark's words.
+        filter: String,
+    },
     /// Find out which ports should answer on these nodes.
     Expect(Vec<NodeName>),
     /// Hear what the API server says of pods, endpoints, services and policies from now on, or no more.

@@ -67,6 +67,7 @@ impl Session {
             detached: ended.is_some_and(|exit| matches!(exit.phase, Phase::Detaching { .. })),
             objects: ended.map(|exit| self.objects(exit)).unwrap_or_default(),
             gone_at: self.life.last_gone.map(|at| self.wall(at)),
+            answers: self.answers_summary(),
             ..Summary::new(self.terms.id.clone(), place)
         }
     }

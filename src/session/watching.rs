@@ -223,7 +223,7 @@ impl Session {
                 watch.wish(None);
                 if is_new {
                     let notice =
-                        Notice::error(format!("watching {name} has failed"), message, "{watch} starts it again");
+                        Notice::error(format!("watching {name} has failed"), message, "{answers} starts it again");
                     let notice = notice.naming_keys();
                     state.note(now, notice.fact());
                     state.refusal = Some(notice.clone());

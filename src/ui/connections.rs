@@ -328,10 +328,10 @@ fn nothing(app: &App) -> String {
     if looked.told == 0 {
         return match (looked.watched, looked.pending) {
             (0, 0) if app.session.terms.place == Place::Local => {
-                "this machine is not watched: {back}, then {watch} watches it".to_owned()
+                "this machine is not watched: {back}, then {answers} watches it".to_owned()
             }
             (0, 0) => {
-                "no node is watched: {back}, then {watch} watches the selected node, or those marked with {mark}; \
+                "no node is watched: {back}, then {answers} watches the selected node, or those marked with {mark}; \
                        it deploys the agent where there is none"
                     .to_owned()
             }

@@ -1,5 +1,6 @@
 //! The first line: place, session, deadline, agents, time.
 
+use nodewatch_answers::Certainty;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -8,13 +9,21 @@ use ratatui::{
 
 use super::Theme;
 use crate::{
-    base::text::{time_of_day, visible, zone},
+    base::text::{counted, time_of_day, visible, zone},
     screens::App,
     session::{Permission, node::NodeState},
 };
 
 /// From this width on it says how many nodes are watched, which the rows say too.
 const ROOM_FOR_WATCHED: u16 = 100;
+
+/// How many answers there are that say why connections fail.
+fn answers(app: &App, theme: &Theme) -> Option<Span<'static>> {
+    let count = app.session.answers.count();
+    let sure = app.session.answers.current().any(|answer| answer.certainty == Certainty::Verdict);
+    let style = if sure { theme.bad } else { theme.warn };
+    (count > 0).then(|| Span::styled(format!("  ! {}", counted(count, "answer")), style))
+}
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     // The context is always there, and looks different where something is at stake.
@@ -29,6 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     let namespace = app.session.terms.namespace.as_deref();
     spans.extend(namespace.map(|name| Span::styled(format!("  ns {}", visible(name)), theme.plain)));
     spans.extend(guard.map(|word| Span::styled(format!("  {word}"), theme.warn)));
+    spans.extend(answers(app, theme));
     if app.session.life.began.is_some() {
         spans.push(Span::raw(format!("  session {}", app.session.terms.id)));
         // Hours and minutes are enough for a deadline.

@@ -44,6 +44,11 @@ impl Hits {
         }
     }
 
+    /// A row that has lines of its own.
+    pub(super) fn row(&mut self, place: Rect, row: RowKey) {
+        self.places.push((place, Target::Row(row)));
+    }
+
     pub(super) fn tab(&mut self, line: Rect, from: usize, width: usize, index: usize) {
         let place = Rect { x: line.x + from as u16, width: width as u16, ..line };
         self.places.push((place.intersection(line), Target::Tab(index)));

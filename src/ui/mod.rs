@@ -12,6 +12,7 @@
 //! footer       keys
 //! ```
 
+mod answers;
 mod connections;
 mod dialogs;
 mod events;
@@ -92,6 +93,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Tail => tail::draw(frame, middle, app, theme),
         Screen::Signals => signals::draw(frame, middle, app, theme, &mut hits),
         Screen::Connections => connections::draw(frame, middle, app, theme, &mut hits),
+        Screen::Answers => answers::draw(frame, middle, app, theme, &mut hits),
     }
     footer::draw(frame, bottom, app, theme);
     let first_line = app.top().and_then(|layer| draw_layer(frame, (area, bottom), app, layer, theme));
@@ -127,6 +129,7 @@ fn draw_layer(
         }
         Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
         Layer::Connection(view) => return Some(dialogs::connection::draw(frame, area, app, view, theme)),
+        Layer::Explanation(code) => return Some(dialogs::explain::draw(frame, area, app, *code, theme)),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
             dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);
@@ -166,6 +169,7 @@ fn filter_hint(app: &App) -> &'static str {
         Screen::Pods => "regex, !regex, pod:name, node:name, address:10.1.2.3, phase:pending",
         Screen::Signals => SIGNAL_FILTER_HINT,
         Screen::Connections => PAIR_FILTER_HINT,
+        Screen::Answers => "regex, !regex, code:n-11, certainty:likely, node:, pod:, service:, place:, text:",
         Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

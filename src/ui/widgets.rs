@@ -14,7 +14,7 @@ use super::Theme;
 use crate::{
     base::text::{is_plain, visible},
     model::NodeName,
-    screens::{Action, App, dialogs::reading::END},
+    screens::{Action, App, Screen, dialogs::reading::END},
 };
 
 /// How many columns a text takes.
@@ -91,6 +91,8 @@ pub(super) fn crumbs(app: &App, before: &[&str], title: &str, width: usize, them
     if let Some(order) = app.screen_order() {
         narrowed.push(format!("by {}", order.text(theme.symbols.unicode)));
     }
+    let asked = app.answers.why.as_ref().filter(|_| matches!(app.screen, Screen::Answers | Screen::Connections));
+    narrowed.extend(asked.map(|why| format!("why: {}", visible(&why.text()))));
     let filter = app.filter_text();
     if !filter.is_empty() {
         narrowed.push(format!("filter: {}", visible(filter)));

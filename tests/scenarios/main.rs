@@ -1,6 +1,7 @@
 //! What keys and events do to the app, step by step, with no I/O at all.
 
 mod agents;
+mod answers;
 mod captures;
 mod clocks;
 mod compute;

@@ -95,6 +95,12 @@ fn incident() -> Vec<Happened<Input>> {
         Event::Tunnel("a".into(), up).into(),
         tunnel("a", facts()).into(),
         tunnel("a", files).into(),
+        tunnel("a", crate::sample::on()).into(),
+        tunnel("a", nodewatch_protocol::Update::Symptoms(Box::new(crate::sample::unanswered(6)))).into(),
+        Event::Tick.into(),
+        Event::Tick.into(),
+        Event::Tick.into(),
+        Event::Tick.into(),
         key(Action::Capture),
         key(Action::Ports),
         key(Action::Back),
@@ -136,6 +142,8 @@ fn a_replay_says_what_the_session_said_whatever_it_began_with() {
         assert_eq!(again.session.receipt().json(), app.session.receipt().json(), "{name}");
         let summary = |app: &App| nodewatch_tui::handover::markdown(&app.session.summary());
         assert_eq!(summary(&again), summary(&app), "{name}");
+        let answers = |app: &App| app.session.answers.current().cloned().collect::<Vec<_>>();
+        assert_eq!((answers(&again), answers(&app).len()), (answers(&app), 1), "{name}");
         assert_eq!(format!("{:?}", again.layers), format!("{:?}", app.layers), "{name}");
         receipts.insert(text);
     }

@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
-    Flow, Hello, MissingSource, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState,
-    Retention, RingState, Role, SamplePacket, Service, Share, SignalSeries, SignalsUpdate, SinkState, Spread,
-    Statistics, Sums, Symptom, SymptomCount, Symptoms, Transport, Tunnel, Update, WatchSpec, WatchState,
+    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Case, Delivery, Dropped, Endpoint,
+    FileState, Finding, Flow, Hello, MissingSource, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate,
+    ReportState, Retention, RingState, Role, SamplePacket, Service, Share, SignalSeries, SignalsUpdate, SinkState,
+    Spread, Statistics, Sums, Symptom, SymptomCount, Symptoms, Transport, Tunnel, Update, WatchSpec, WatchState,
     WatchedInterface, WatchedPair, Window,
 };
 use nodewatch_tui::{
@@ -283,6 +283,50 @@ pub fn symptoms(interface: &str, pairs: Vec<WatchedPair>) -> Symptoms {
         pairs,
         ..Symptoms::default()
     }
+}
+
+/// So many attempts that the pod behind the second interface has not answered, while it has answered others.
+pub fn unanswered(count: u16) -> Symptoms {
+    let told = WatchedPair {
+        interface: 1,
+        attempts: 131,
+        answered: 131 - u32::from(count),
+        ..pair("10.0.2.9", "10.0.1.55", 8080, &[(Symptom::Unanswered, count.into())])
+    };
+    let case = |at: u16| Case {
+        what: Finding::Symptom(Symptom::Unanswered),
+        source: told.source,
+        destination: told.destination,
+        ports: (41_000 + at, told.port),
+        service: Service::Tcp,
+        interface: 1,
+        began: (NOW + u64::from(at)) as i64 * 1_000_000,
+        at: (NOW + u64::from(at)) as i64 * 1_000_000,
+        id: None,
+        repeats: 2,
+        hops: Some(62),
+        refusal_hops: None,
+        usual_hops: None,
+        by_server: false,
+        silence_millis: 0,
+        amount: 0,
+        others_pass: false,
+        other: None,
+    };
+    let cases = (0..count).map(case).collect();
+    Symptoms { cases, ..symptoms("eth0", vec![told]) }
+}
+
+/// The app with signals, on one node of which a pod does not take every connection.
+pub fn answering() -> App {
+    let mut app = counting();
+    let name = app.session.nodes.keys().next().cloned().expect("a node");
+    let mut told = unanswered(6);
+    told.interfaces[1].name = "eni9f3c".into();
+    feed(&mut app, [tunnel(&name.0, on()), tunnel(&name.0, Update::Symptoms(Box::new(told)))]);
+    update(&mut app, Event::Tick, NOW + 4_000);
+    app.session.notices.clear();
+    app
 }
 
 /// An agent that watches.

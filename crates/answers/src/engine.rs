@@ -10,6 +10,7 @@ use std::{
 
 use nodewatch_protocol::{Role, Service, Sums};
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Certainty, Code, Journal, Pair, Place, Runner, Told,
@@ -36,7 +37,7 @@ const STEP: u64 = 5_000;
 const SILENT: u64 = 5_000;
 
 /// What was looked at, for "nothing found".
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
     /// Since when, in milliseconds since the Unix epoch.
     pub since: u64,

@@ -19,6 +19,7 @@ mod signals;
 mod tests;
 mod told;
 mod view;
+pub mod words;
 
 pub use answer::{Answer, Certainty, Place, Proof, Runner, Step};
 pub use code::{Code, UnknownCode};

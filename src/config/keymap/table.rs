@@ -75,9 +75,17 @@ const PORTS: &[Scope] = &[Scope::Ports];
 const DIALOG: &[Scope] = &[Scope::Dialog];
 const TEXT: &[Scope] = &[Scope::Text];
 const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports, Scope::Signals];
-const TABLES: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods, Scope::Signals, Scope::Connections];
-const CAPTURING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods];
+const TABLES: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Pods,
+    Scope::Signals,
+    Scope::Connections,
+    Scope::Answers,
+];
+const CAPTURING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods, Scope::Answers];
 const SCREENS: &[Scope] = &[
     Scope::List,
     Scope::Node,
@@ -87,10 +95,23 @@ const SCREENS: &[Scope] = &[
     Scope::Pods,
     Scope::Signals,
     Scope::Connections,
+    Scope::Answers,
 ];
+/// All screens but that with answers, where the key means something else, or nothing.
+const BUT_ANSWERS: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Events,
+    Scope::Pods,
+    Scope::Signals,
+    Scope::Connections,
+];
+const ANSWERS: &[Scope] = &[Scope::Answers];
 const WATCHING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods, Scope::Connections];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
-const COUNTED_AND_PAIRS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Connections];
+const COUNTED_AND_PAIRS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Connections, Scope::Answers];
 const COUNTED_SIGNALS_PAIRS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Signals, Scope::Connections];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
 const SCREENS_AND_DIALOG: &[Scope] = &[
@@ -102,6 +123,7 @@ const SCREENS_AND_DIALOG: &[Scope] = &[
     Scope::Pods,
     Scope::Signals,
     Scope::Connections,
+    Scope::Answers,
     Scope::Dialog,
 ];
 const SCREENS_AND_READING: &[Scope] = &[
@@ -113,6 +135,7 @@ const SCREENS_AND_READING: &[Scope] = &[
     Scope::Pods,
     Scope::Signals,
     Scope::Connections,
+    Scope::Answers,
     Scope::Reading,
 ];
 const MARKED: &[Scope] = &[Scope::List, Scope::Files];
@@ -129,6 +152,7 @@ const MOVE_AND_DIALOG: &[Scope] = &[
     Scope::Pods,
     Scope::Signals,
     Scope::Connections,
+    Scope::Answers,
     Scope::Reading,
     Scope::Dialog,
 ];
@@ -146,15 +170,17 @@ pub const BINDINGS: &[Binding] = table! {
     "deploy" [letter('d')] => Action::Deploy, BROWSE, Capture, "deploy the agent to the selected or marked nodes";
     "capture" [letter('c')] => Action::Capture, CAPTURING, Capture, "start a capture, deploying first; again: stop or cancel it";
     "capture-options" [letter('C')] => Action::CaptureOptions, CAPTURING, Capture, "start a capture with a filter, limits or a flight recorder";
-    "watch" [letter('a')] => Action::Watch, WATCHING, Capture, "analyse packets without a capture, deploying first; again: stop";
+    "answers" [letter('a')] => Action::Answers, BUT_ANSWERS, Capture, "answers: why connections fail; of nodes not watched: watch";
+    "watch" [letter('U')] => Action::Watch, WATCHING, Capture, "stop watching packets; again: watch";
     "freeze" [letter('F')] => Action::Freeze, SCREENS_AND_DIALOG, Capture, "save the last seconds of all flight recorders, or the marked";
     "files" [letter('f')] => Action::Files, SCREENS, Files, "all capture files, wherever they are; again: refresh";
-    "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
+    "silence" [letter('s')] => Action::Silence, ANSWERS, Look, "leave a cause out of the answers; on its line: show it again";
+    "fetch-all" [letter('s')] => Action::FetchAll, BUT_ANSWERS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
     "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the node's last packets, capturing first; again: cancel";
-    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods, Scope::Signals, Scope::Connections], Look, "open ports of all nodes";
-    "signals" [letter('i')] => Action::Signals, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Connections], Look, "signals: what all nodes' kernels count";
-    "connections" [letter('K')] => Action::Connections, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals], Look, "connections: failed, delayed, retransmitted, by pair";
+    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods, Scope::Signals, Scope::Connections, Scope::Answers], Look, "open ports of all nodes";
+    "signals" [letter('i')] => Action::Signals, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Connections, Scope::Answers], Look, "signals: what all nodes' kernels count";
+    "connections" [letter('K')] => Action::Connections, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals, Scope::Answers], Look, "connections: failed, delayed, retransmitted, by pair";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";
     "exclude" [letter('e')] => Action::Exclude, NODE_AND_PORTS, Look, "leave the port out of lists and reports (still counted)";
@@ -195,7 +221,7 @@ pub const BINDINGS: &[Binding] = table! {
     "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED_SIGNALS_PAIRS, Look, "sort by packets, or rate; of signals: by amount";
     "sort-bytes" [letter('B')] => Action::Sort(Column::Bytes), COUNTED, Look, "sort by bytes, or bit rate";
     "sort-drops" [letter('D')] => Action::Sort(Column::Drops), COUNTED_AND_PAIRS, Look, "sort by drops; of connections: by failures";
-    "sort-time" [letter('T')] => Action::Sort(Column::Time), &[Scope::Node, Scope::Files, Scope::Ports, Scope::Connections], Look, "sort by time; of connections: by answer time";
+    "sort-time" [letter('T')] => Action::Sort(Column::Time), &[Scope::Node, Scope::Files, Scope::Ports, Scope::Connections, Scope::Answers], Look, "sort by time; of connections: by answer time";
     "sort-class" [letter('A')] => Action::Sort(Column::Class), NODE_AND_PORTS, Look, "sort by class, worst first";
     "pause" [letter('p')] => Action::Pause, SCREENS, Look, "hold the screen still; nothing is lost";
     "copy" [letter('y')] => Action::Copy, SCREENS, Look, "copy the row; of a file its path here or in S3";

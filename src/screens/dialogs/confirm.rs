@@ -75,7 +75,7 @@ impl App {
                 self.confirmed(question)
             }
             (Action::Back | Action::Quit, question) => {
-                self.to_follow.clear();
+                self.past.to_follow.clear();
                 match question {
                     Confirm::Leave => self.session.stay(),
                     _ => self.close(),

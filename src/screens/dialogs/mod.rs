@@ -14,6 +14,7 @@ pub mod sides;
 pub mod typed;
 
 pub use confirm::Confirm;
+use nodewatch_answers::Code;
 
 use self::{
     contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, reading::Reading, sessions::Sessions,
@@ -38,6 +39,8 @@ pub enum Layer {
     Signal(SignalView),
     /// What is known of a pair of ends.
     Connection(ConnectionView),
+    /// What a cause means.
+    Explanation(Code),
     /// The screen's filter is being typed.
     Filter(FilterLine),
     /// A command is being typed.
@@ -63,9 +66,12 @@ impl Layer {
     pub fn scope(&self) -> Scope {
         match self {
             Self::Help(reading) | Self::Notices(reading) if reading.typing => Scope::Text,
-            Self::Help(_) | Self::Notices(_) | Self::History(_) | Self::Signal(_) | Self::Connection(_) => {
-                Scope::Reading
-            }
+            Self::Help(_)
+            | Self::Notices(_)
+            | Self::History(_)
+            | Self::Signal(_)
+            | Self::Connection(_)
+            | Self::Explanation(_) => Scope::Reading,
             Self::Filter(_) | Self::Command(_) | Self::Form(_) | Self::Typed(_) => Scope::Text,
             Self::Confirm(_) | Self::Sessions(_) | Self::Contexts(_) | Self::Sides(_) | Self::Exit(_) => Scope::Dialog,
         }
@@ -82,9 +88,14 @@ impl App {
     pub(in crate::screens) fn layer_key(&mut self, action: Action) -> Vec<Effect> {
         match self.top() {
             None => Vec::new(),
-            Some(Layer::Help(_) | Layer::Notices(_) | Layer::History(_) | Layer::Signal(_) | Layer::Connection(_)) => {
-                self.reading_key(action)
-            }
+            Some(
+                Layer::Help(_)
+                | Layer::Notices(_)
+                | Layer::History(_)
+                | Layer::Signal(_)
+                | Layer::Connection(_)
+                | Layer::Explanation(_),
+            ) => self.reading_key(action),
             Some(Layer::Filter(_)) => self.filter_key(action),
             Some(Layer::Command(_)) => self.command_key(action),
             Some(Layer::Form(_)) => self.form_key(action),

@@ -66,7 +66,7 @@ impl App {
             }
             Action::Back => {
                 self.close();
-                self.to_follow.clear();
+                self.past.to_follow.clear();
             }
             Action::Open => {
                 let (purpose, text) = (typed.purpose.clone(), typed.input.value().trim().to_owned());

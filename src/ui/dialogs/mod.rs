@@ -4,6 +4,7 @@ pub(super) mod confirm;
 pub(super) mod connection;
 pub(super) mod contexts;
 pub(super) mod exit;
+pub(super) mod explain;
 pub(super) mod form;
 pub(super) mod help;
 pub(super) mod history;

@@ -30,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         } else if state.is_to_watch() {
             " watching starts as soon as the agent is live; {watch} cancels it"
         } else {
-            " not watched: {watch} watches this node"
+            " not watched: {answers} watches this node"
         },
     };
     table.draw(frame, area, app, state, theme, hits);
