@@ -179,8 +179,8 @@ fn its_packets_are_opened_or_the_way_to_them_is_told() {
     let done = FetchProgress::Done { path: "here.pcapng".into(), sha256: "00".into() };
     feed(&mut app, [Event::Fetch("a".into(), name.into(), done)]);
     let effects = key(&mut app, Action::Follow);
-    let [Effect::ViewOf { file, filter }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(file.to_str(), Some("here.pcapng"));
+    let [Effect::ViewOf { file: shown, filter }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(shown.to_str(), Some("here.pcapng"));
     assert!(filter.contains("(ip.addr == 10.0.2.9 and tcp.port == 41000)"), "{filter}");
     // A file of another time has none of them.
     let mut app = found();
