@@ -412,12 +412,10 @@ impl Site for Script {
     }
 
     fn changes(&self) -> Option<BoxStream<'static, Result<News, Notice>>> {
-        let listener = Listener(Arc::clone(&self.heard));
+        // It goes with the stream.
+        let listener = stream::repeat(Arc::new(Listener(Arc::clone(&self.heard))));
         let listed = Source::ALL.map(|source| Ok(News::Listed(source)));
-        let all = stream::iter(listed).chain(stream::pending()).map(move |news| {
-            let _listens = &listener;
-            news
-        });
+        let all = stream::iter(listed).chain(stream::pending()).zip(listener).map(|(news, _)| news);
         let mut heard = self.heard.lock().expect("whole");
         (heard.0, heard.1) = (heard.0 + 1, heard.1 + 1);
         Some(all.boxed())
