@@ -536,7 +536,7 @@ fn failing() -> App {
 }
 
 /// Every screen, view and mode, by the keys that lead there.
-const SCREENS: [(&str, &[Action]); 23] = [
+const SCREENS: [(&str, &[Action]); 24] = [
     ("nodes", &[]),
     ("nodes, wide", &[Action::Wide]),
     ("nodes, faults", &[Action::Faults]),

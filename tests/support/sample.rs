@@ -290,7 +290,7 @@ pub fn unanswered(count: u16) -> Symptoms {
     let told = WatchedPair {
         interface: 1,
         attempts: 131,
-        answered: 131 - u32::from(count),
+        answered: 131 - u64::from(count),
         ..pair("10.0.2.9", "10.0.1.55", 8080, &[(Symptom::Unanswered, count.into())])
     };
     let case = |at: u16| Case {
