@@ -112,6 +112,15 @@ fn an_invalid_value_is_named() {
         (&["ports", "--local", "--watch", "--duration", "106751991167301d"], "\"106751991167301d\" is too long"),
         (&["ports", "--since", "4000d", "--cloudwatch", "g"], "\"4000d\" is too long: write at most 3653d"),
         (&["cleanup", "7f3a91c"], "\"7f3a91c\""),
+        (&["capture", "--local", "--recorder", "2m", "--freeze-on", "N-05,N-17"], "\"N-17\""),
+        (&["capture", "--local", "--recorder", "2m", "--freeze-on", "failures>200%"], "\"failures>200%\""),
+        (&["capture", "--local", "--freeze-on", "verdict"], "--recorder"),
+        (&["diagnose", "x.pcap", "--all"], "'--all'"),
+        (&["diagnose", "--nodes", "node-1", "x.pcap"], "'--nodes"),
+        (&["diagnose", "x.pcap", "--filter", "tcp"], "'--filter"),
+        (&["diagnose", "x.pcap", "--duration", "5m"], "'--duration"),
+        (&["diagnose"], "name captures (diagnose FILE...) or nodes (--all"),
+        (&["diagnose", "--local", "--filter", "tcp prt 80"], "\"tcp prt 80\" does not compile"),
         (&["attach", "../../etc"], "\"../../etc\""),
         (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),
         (&["cleanup", "7f3a91c2", "--local", "--reports"], "cannot be used with '--reports'"),
@@ -462,6 +471,7 @@ fn short_help_fits_on_a_screen() {
         &["ports"],
         &["capture"],
         &["watch"],
+        &["diagnose"],
         &["sessions"],
         &["cleanup"],
         &["attach"],
@@ -497,6 +507,7 @@ fn help_has_only_the_groups_that_a_command_takes() {
         (&["ports"], &["Options:", "Connection:", "Session:", "Port reports:", "CloudWatch:", "Agent credentials:"]),
         (&["capture"], &["Options:", "Connection:", "Session:", "S3:", "Agent credentials:"]),
         (&["watch"], &["Options:", "Connection:", "Session:"]),
+        (&["diagnose"], &["Arguments:", "Options:", "Connection:", "Session:"]),
     ] {
         let text = help(&[command, &["--help"]].concat());
         let found: Vec<&str> =

@@ -267,6 +267,23 @@ async fn nodes_are_watched_for_as_long_as_was_asked_and_a_new_agent_is_asked_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_are_diagnosed_for_as_long_as_was_asked_and_one_that_was_not_reached_makes_it_partial() {
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Failed)], 5 * MINUTE));
+    for (arguments, exit, least) in [
+        (&["diagnose", "--all", "--filter", "tcp", "--duration", "10m"][..], ExitCode::Partly, 10 * MINUTE),
+        (&["diagnose", "--nodes", "n1", "--filter", "tcp"], ExitCode::Done, MINUTE),
+    ] {
+        let (ended, took) = run(&site, HOUR, out.path(), arguments).await;
+        assert_eq!(ended, exit, "{arguments:?}");
+        assert!(took >= least && took < least + 2 * MINUTE, "{took:?}");
+    }
+    let spec = WatchSpec { interfaces: vec![], filter: Some("tcp".into()) };
+    assert!(site.watches("n1").contains(&Some(spec)), "{:?}", site.watches("n1"));
+    assert!(site.captures("n1").is_empty(), "nothing is captured");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_changes_of_the_cluster_are_heard_only_while_something_is_watched() {
     let out = tempfile::tempdir().expect("a folder");
     let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO))], 5 * MINUTE));

@@ -7,6 +7,7 @@
 mod captures;
 mod facts;
 mod handle;
+mod judging;
 mod looks;
 mod reporting;
 mod requests;
@@ -226,6 +227,7 @@ impl Hub {
                     self.look_at_ports();
                     self.tell_reports();
                     self.tell_ring_state();
+                    self.judge_itself();
                     self.look_who_is_told();
                     if self.facts_due.is_some_and(|due| due <= Instant::now()) {
                         self.look_at_interfaces();

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod error;
 pub mod gone;
 pub mod hub;
+mod judge;
 pub mod lifetime;
 pub mod live;
 mod moment;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::OutputArgs;
+use super::{NodesArgs, OutputArgs, PacketArgs, TargetArgs};
 use crate::base::{
     clock::{self, Moment},
     text,
@@ -38,12 +38,31 @@ pub struct MergeArgs {
     pub output: OutputArgs,
 }
 
-/// What to look at.
+/// What to look at: captures, or nodes.
 #[derive(Debug, Clone, Args)]
 pub struct DiagnoseArgs {
     /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
-    #[arg(required = true)]
+    #[arg(conflicts_with_all = ["nodes", "all", "selector", "pod", "service", "pods", "filter", "interfaces", "duration",
+        "record", "confirm", "kubeconfig", "context"])]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
+    pub nodes: NodesArgs,
+    #[command(flatten)]
+    pub targets: TargetArgs,
+    #[command(flatten)]
+    pub packets: PacketArgs,
+    /// Watch nodes for this long
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = text::parse_duration)]
+    pub duration: Duration,
+    #[command(flatten)]
     pub output: OutputArgs,
+}
+
+impl DiagnoseArgs {
+    /// Neither captures nor nodes are named.
+    pub fn is_empty(&self) -> bool {
+        let NodesArgs { nodes, all, selector } = &self.nodes;
+        let nodes_are_named = *all || !nodes.is_empty() || selector.is_some();
+        self.files.is_empty() && !nodes_are_named && self.targets.pod.is_empty() && self.targets.service.is_empty()
+    }
 }

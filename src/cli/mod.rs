@@ -21,7 +21,7 @@ mod words;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nodewatch_protocol::{Content, Recorder};
+use nodewatch_protocol::{Content, FreezeOn, Recorder};
 
 use crate::{
     base::text,
@@ -33,7 +33,7 @@ pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
 pub use targets::TargetArgs;
-pub use watch::WatchArgs;
+pub use watch::{PacketArgs, WatchArgs};
 use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
@@ -63,6 +63,8 @@ Examples:
           Packets of two nodes at the same time, as files; then nodewatch-tui merge makes one of them
   nodewatch-tui capture --pod shop/web-0
           Packets of one pod, wherever it runs
+  nodewatch-tui diagnose --all --duration 5m
+          Why connections fail, and what to do
 
 Options can also stand before the command. Most can be set in the environment (--lease as NODEWATCH_LEASE) and in the \
 config file: see nodewatch-tui config.
@@ -117,12 +119,6 @@ pub enum Command {
     /// Merge captures into one file, in time order
     #[command(args = options::merge())]
     Merge(MergeArgs),
-    /// Show what went wrong among the packets of captures
-    ///
-    /// Connections that failed, were delayed or reset, retransmissions, questions to DNS without an answer and more, by
-    /// pairs of addresses. Needs neither a cluster nor a terminal.
-    #[command(args = options::diagnose())]
-    Diagnose(DiagnoseArgs),
     /// Explain the codes of answers, such as N-11
     ///
     /// What each cause means, how it is decided, what looks like it, how to prove it by hand and how to fix it. Needs
@@ -255,6 +251,13 @@ pub enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Show why connections fail, on nodes or in captures
+    ///
+    /// On nodes: deploy, analyse packets for --duration, print the answers, clean up. Of captures, also what went wrong
+    /// among their packets, by pairs of addresses; needs neither a cluster nor a terminal. Exits with 6 if a cause was
+    /// found.
+    #[command(args = options::diagnose())]
+    Diagnose(DiagnoseArgs),
     /// Try ports from nodes, several times: deploy, probe, clean up
     ///
     /// Exits with 3 if not every try was answered.
@@ -416,7 +419,7 @@ pub struct CaptureArgs {
     /// Start a new file after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     pub rotate_time: Option<Duration>,
-    /// What to keep of packets: headers, dns (headers and whole DNS packets) or full [default: headers]
+    /// Keep headers, dns (headers and whole DNS packets) or full packets [default: headers]
     #[arg(long, value_name = "WHAT", hide_possible_values = true,
         value_parser = Words::new(text::parse_content, Content::ALL.map(Content::word)))]
     pub content: Option<Content>,
@@ -426,6 +429,9 @@ pub struct CaptureArgs {
     /// Flight recorder: keep only the last part, e.g. 2m or 2m,512MiB, for `freeze` to save
     #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
     pub recorder: Option<Recorder>,
+    /// With --recorder: freeze by itself too, on verdict, on causes (N-05,N-11) or on failures>1%
+    #[arg(long, value_name = "WHEN", requires = "recorder")]
+    pub freeze_on: Option<FreezeOn>,
 }
 
 /// How results are written.
@@ -474,8 +480,8 @@ impl Command {
             | Self::Config { output }
             | Self::Alarms(AlarmsCommand::Create { output, .. } | AlarmsCommand::List { output }) => Some(*output),
             Self::Cleanup(arguments) => Some(arguments.output),
+            Self::OnNodes(NodeCommand::Diagnose(arguments)) => Some(arguments.output),
             Self::Merge(arguments) => Some(arguments.output),
-            Self::Diagnose(arguments) => Some(arguments.output),
             Self::Explain(arguments) => Some(arguments.output),
             Self::Alarms(AlarmsCommand::Delete { .. })
             | Self::Attach { .. }

@@ -324,7 +324,7 @@ pub(super) fn merge() -> Vec<Arg> {
 }
 
 pub(super) fn diagnose() -> Vec<Arg> {
-    Set::new().anywhere().options()
+    Set::new().session().options()
 }
 
 pub(super) fn explain() -> Vec<Arg> {

@@ -19,15 +19,15 @@ pub fn exit_code(answers: &[Answer]) -> ExitCode {
     if answers.iter().any(|answer| answer.certainty.is_answer()) { ExitCode::Found } else { ExitCode::Done }
 }
 
-/// Prints them.
-pub fn print(answers: &[Answer], looked: &Looked, asked: OutputArgs) {
+/// Prints them, and what could not be seen.
+pub fn print(answers: &[Answer], looked: &Looked, not_seen: &[String], asked: OutputArgs) {
     match asked.format {
         format @ (Format::Json | Format::Yaml) => {
             output::print_values(&records::ANSWER, answers.iter().map(value), format);
-            output::print_values(&records::LOOKED, std::iter::once(looked_at(looked)), format);
+            output::print_values(&records::LOOKED, std::iter::once(looked_at(looked, not_seen)), format);
         }
         Format::Name => {}
-        Format::Table | Format::Wide => output::print(&text(answers, looked)),
+        Format::Table | Format::Wide => output::print(&text(answers, looked, not_seen)),
     }
 }
 
@@ -49,17 +49,18 @@ fn proof(proof: &Proof) -> Value {
     })
 }
 
-fn looked_at(looked: &Looked) -> Value {
+fn looked_at(looked: &Looked, not_seen: &[String]) -> Value {
     let Looked { since, until, nodes, taps, attempts, dns_unanswered, failed, delayed, unexplained, left_out } =
         *looked;
     json!({
         "since": since, "until": until, "nodes": nodes, "taps": taps, "attempts": attempts, "failed": failed,
         "delayed": delayed, "dns_unanswered": dns_unanswered, "unexplained": unexplained, "left_out": left_out,
+        "not_seen": not_seen,
     })
 }
 
 /// As people read them.
-pub fn text(answers: &[Answer], looked: &Looked) -> String {
+pub fn text(answers: &[Answer], looked: &Looked, not_seen: &[String]) -> String {
     let mut lines: Vec<String> = answers.iter().flat_map(block).collect();
     if !answers.iter().any(|answer| answer.certainty != Certainty::Note) {
         let over = lasting(looked.until.saturating_sub(looked.since));
@@ -70,6 +71,7 @@ pub fn text(answers: &[Answer], looked: &Looked) -> String {
             counted(looked.unexplained as usize, "other symptom")
         ));
     }
+    lines.extend(not_seen.iter().map(|what| format!("not seen: {}", visible(what))));
     lines.push(String::new());
     lines.join("\n")
 }
@@ -93,4 +95,45 @@ fn block(answer: &Answer) -> Vec<String> {
     }
     lines.push(String::new());
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_answers::{Code, Place};
+
+    use super::*;
+
+    #[test]
+    fn what_is_printed_has_the_fields_of_the_reference() {
+        let answer = Answer {
+            code: Some(Code::AcceptQueue),
+            certainty: Certainty::Verdict,
+            text: "t".into(),
+            place: Place::default(),
+            since: 1_000,
+            until: None,
+            last: 2_000,
+            failed: 5,
+            of: 9,
+            in_all: 5,
+            proof: Vec::new(),
+            counters: Vec::new(),
+            ruled_out: Vec::new(),
+            not_seen: Vec::new(),
+            runner_up: None,
+            next: Vec::new(),
+        };
+        let not_seen = ["node-3: no agent".to_owned(), "an \u{1b}[31m escape".to_owned()];
+        for (record, value) in
+            [(&records::ANSWER, value(&answer)), (&records::LOOKED, looked_at(&Looked::default(), &not_seen))]
+        {
+            assert_eq!(records::undocumented(record, &value), Vec::<String>::new());
+            assert!(record.fields.iter().all(|(field, _)| value.get(field).is_some()), "{value}");
+        }
+        let said = text(std::slice::from_ref(&answer), &Looked::default(), &not_seen);
+        assert!(said.starts_with("VERDICT  N-11") && said.contains("\nnot seen: node-3: no agent\n"), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+        assert_eq!(exit_code(std::slice::from_ref(&answer)), ExitCode::Found);
+        assert_eq!(exit_code(&[Answer { certainty: Certainty::Located, ..answer }]), ExitCode::Done);
+    }
 }

@@ -54,6 +54,8 @@ pub async fn diagnose(arguments: DiagnoseArgs) -> ExitCode {
     })
 }
 
+/// What no file holds.
+const NOT_IN_FILES: &str = "counters of the kernel, and what the API server knows: captures hold neither";
 const NOTHING: &str = "nothing was diagnosed";
 
 fn read(arguments: &DiagnoseArgs) -> Result<ExitCode, Notice> {
@@ -96,12 +98,12 @@ fn print(diagnosis: &Diagnosis, asked: OutputArgs) {
         format @ (Format::Json | Format::Yaml) => {
             let pairs = diagnosis.pairs.iter().map(|(pair, counts)| pair_value(diagnosis, pair, counts));
             output::print_values(&records::PAIR, pairs, format);
-            answers::print(&diagnosis.answers, &diagnosis.looked, asked);
+            answers::print(&diagnosis.answers, &diagnosis.looked, &[NOT_IN_FILES.to_owned()], asked);
             output::print_values(&records::SUMMARY, std::iter::once(summary(diagnosis)), format);
         }
         Format::Name => output::print_names(diagnosis.pairs.iter().map(|(pair, _)| name(pair))),
         format @ (Format::Table | Format::Wide) => {
-            answers::print(&diagnosis.answers, &diagnosis.looked, asked);
+            answers::print(&diagnosis.answers, &diagnosis.looked, &[NOT_IN_FILES.to_owned()], asked);
             tables(diagnosis, format == Format::Wide);
         }
     }

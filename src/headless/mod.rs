@@ -3,6 +3,7 @@
 //! Owns what they wait for, what they print and the exit code. Results go to standard output, everything else to
 //! standard error. SIGINT, SIGTERM and SIGHUP end the work, clean up and then end the program.
 
+mod answering;
 mod answers;
 mod ask;
 pub mod captures;
@@ -36,7 +37,7 @@ use tokio::time::Instant;
 
 use crate::{
     base::text,
-    cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
+    cli::{CaptureArgs, DiagnoseArgs, Format, NodeCommand, NodesArgs, WatchArgs},
     model::{Failure, Notice},
     runtime::Engine,
     session::{FileTerms, Listing, Session, Terms},
@@ -54,12 +55,15 @@ const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
 pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Result<(), Notice> {
     if let NodeCommand::Ports { nodes, targets, .. }
     | NodeCommand::Capture { nodes, targets, .. }
-    | NodeCommand::Watch { nodes, targets, .. } = command
+    | NodeCommand::Watch { nodes, targets, .. }
+    | NodeCommand::Diagnose(DiagnoseArgs { nodes, targets, .. }) = command
     {
         Choice::of(nodes, targets)?;
     }
-    if let NodeCommand::Watch { watch, .. } = command {
-        watch::spec(watch)?;
+    if let NodeCommand::Watch { watch: WatchArgs { packets, .. }, .. }
+    | NodeCommand::Diagnose(DiagnoseArgs { packets, .. }) = command
+    {
+        watch::spec(packets)?;
     }
     let NodeCommand::Capture { capture, .. } = command else { return Ok(()) };
     spec(capture, ring_size)?;
@@ -143,6 +147,10 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
         }
         NodeCommand::Watch { nodes, targets, watch, output } => match Choice::of(&nodes, &targets) {
             Ok(choice) => watch::watch(&mut run, &choice, &watch, output.format).await,
+            Err(notice) => Err(Stop::Notice(notice)),
+        },
+        NodeCommand::Diagnose(arguments) => match Choice::of(&arguments.nodes, &arguments.targets) {
+            Ok(choice) => answering::diagnose(&mut run, &choice, &arguments).await,
             Err(notice) => Err(Stop::Notice(notice)),
         },
         NodeCommand::Probe { probe, output } => probe::probe(&mut run, &probe, output.format).await,
@@ -233,6 +241,7 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
         content: arguments.content.unwrap_or_default(),
         include_own: arguments.include_own,
         recorder: arguments.recorder,
+        freeze_on: arguments.freeze_on,
         limit_bytes: arguments.max_bytes,
         limit_packets: arguments.max_packets,
         limit_seconds: arguments.duration.map(Into::into),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{ReportState, Request, Symptoms, Update};
+use nodewatch_protocol::{Froze, ReportState, Request, Symptoms, Update};
 use tokio::time::{Instant, sleep};
 
 use super::{ExitCode, output, signals::Signals};
@@ -153,7 +153,11 @@ impl Run {
     /// What fails while captures run, or is worth knowing of them, is said when it comes, each thing once.
     fn tell_failure(&mut self, event: &Event) {
         let none = || NodeName(String::new());
-        if let Event::Tunnel(node, TunnelChange::Update(Update::Note { message })) = event {
+        if let Event::Tunnel(
+            node,
+            TunnelChange::Update(Update::Note { message } | Update::Froze(Froze { message, .. })),
+        ) = event
+        {
             if self.said.len() < MAX_SAID && self.said.insert((node.clone(), message.clone())) {
                 output::say(&format!("{node}: {message}"));
             }

@@ -210,8 +210,12 @@ impl Team {
 
     /// What became of it: so many parts worked, and these failures are not of nodes that are missing or gone.
     pub(super) fn outcome(&self, worked: usize, others: Vec<Notice>) -> ExitCode {
-        let failures: Vec<Notice> = self.missing.values().chain(self.fallen.values()).cloned().chain(others).collect();
-        outcome(worked, &failures)
+        outcome(worked, &self.failures().cloned().chain(others).collect::<Vec<_>>())
+    }
+
+    /// Why chosen nodes do not take part, or no longer.
+    pub(super) fn failures(&self) -> impl Iterator<Item = &Notice> {
+        self.missing.values().chain(self.fallen.values())
     }
 }
 

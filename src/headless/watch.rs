@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     base::text::{self, bytes, counted, lasting, time_of_day},
-    cli::{Format, WatchArgs},
+    cli::{Format, PacketArgs, WatchArgs},
     model::{Failure, NodeName, Notice},
     packets,
     session::{
@@ -45,7 +45,7 @@ const ROWS: usize = 40;
 const LAST_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the arguments ask for, before anything is asked of a cluster.
-pub(super) fn spec(arguments: &WatchArgs) -> Result<WatchSpec, Notice> {
+pub(super) fn spec(arguments: &PacketArgs) -> Result<WatchSpec, Notice> {
     let filter = resolved_filter(arguments.filter.as_deref(), "invalid watch")?;
     if let Some(filter) = &filter {
         let bad = |error: nodewatch_filter::FilterError| {
@@ -57,7 +57,7 @@ pub(super) fn spec(arguments: &WatchArgs) -> Result<WatchSpec, Notice> {
 }
 
 /// A node that has joined was told to watch, or has refused.
-fn was_told_to_watch(state: &NodeState) -> bool {
+pub(super) fn was_told_to_watch(state: &NodeState) -> bool {
     state.seen.watch.is_wanted() || state.refusal.is_some()
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn watch(
     arguments: &WatchArgs,
     format: Format,
 ) -> Result<ExitCode, Stop> {
-    let spec = spec(arguments).map_err(Stop::Notice)?;
+    let spec = spec(&arguments.packets).map_err(Stop::Notice)?;
     let mut team = Team::gather(run, choice, Some(was_told_to_watch)).await?;
     run.keep_what_is_seen();
     let end = arguments.duration.map(|length| Instant::now() + length);
@@ -121,7 +121,7 @@ pub(super) async fn watch(
 
 /// Ends watching on all nodes, each of which tells what it has seen last, and what of it was not decided. Those that have
 /// not told it by then, or cannot be reached.
-async fn rest(run: &mut Run) -> BTreeSet<NodeName> {
+pub(super) async fn rest(run: &mut Run) -> BTreeSet<NodeName> {
     let wanted = run.session().nodes.values().filter(|state| state.seen.watch.is_wanted());
     let wanted: BTreeSet<NodeName> = wanted.map(|state| state.node.name.clone()).collect();
     let watches = |session: &Session, name: &NodeName| {
@@ -151,7 +151,7 @@ fn left(session: &Session, team: &Team, gaps: &mut Gaps, untold: &BTreeSet<NodeN
 }
 
 /// Tells nodes that have come up what to watch, and of targets' nodes what these are now.
-fn begin(run: &mut Run, team: &mut Team, spec: &WatchSpec, given: &mut BTreeMap<NodeName, WatchSpec>) {
+pub(super) fn begin(run: &mut Run, team: &mut Team, spec: &WatchSpec, given: &mut BTreeMap<NodeName, WatchSpec>) {
     let new = team.recruits(run.session());
     let Some(aimed) = run.session().aim.as_ref().map(|aim| aim.now.clone()) else {
         // Nodes that have joined are told by themselves.
@@ -330,17 +330,8 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], unto
     let heads =
         ["NODE", "PAIRS", "ATTEMPTS", "FAILED", "DELAYED", "RETR%", "DNS UNANSWERED", "LOST", "NOT SEEN", "SIZE"];
     output::print_table(&heads, &rows);
-    let unjudged = session.nodes.values().map(|state| &state.seen.watch.not_judged);
-    let all = |of: fn(&NotJudged) -> u64| unjudged.clone().map(of).fold(0, u64::saturating_add);
-    for (count, why) in [
-        (all(|it| it.one_direction), "as no answer of the kind was ever seen there"),
-        (all(|it| it.first_seconds), "as watching had just begun"),
-        (all(|it| it.dropped), "as packets were dropped around then"),
-        (all(|it| it.undecided), "as watching ended first"),
-    ] {
-        if count > 0 {
-            output::print(&format!("# {count} not judged, {why}\n"));
-        }
+    for text in not_judged(session) {
+        output::print(&format!("# {text}\n"));
     }
     // Of the others all was decided.
     let open = session.nodes.iter().filter(|(name, _)| untold.contains(*name));
@@ -381,6 +372,20 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], unto
     if failing.len() > shown {
         output::print(&format!("# and {}: -o wide has all\n", counted(failing.len() - shown, "more pair")));
     }
+}
+
+/// How many attempts and questions were not judged, and why.
+pub(super) fn not_judged(session: &Session) -> Vec<String> {
+    let unjudged = session.nodes.values().map(|state| &state.seen.watch.not_judged);
+    let all = |of: fn(&NotJudged) -> u64| unjudged.clone().map(of).fold(0, u64::saturating_add);
+    let counts = [
+        (all(|it| it.one_direction), "as no answer of the kind was ever seen there"),
+        (all(|it| it.first_seconds), "as watching had just begun"),
+        (all(|it| it.dropped), "as packets were dropped around then"),
+        (all(|it| it.undecided), "as watching ended first"),
+    ];
+    let some = counts.into_iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, why)| format!("{count} not judged, {why}")).collect()
 }
 
 fn millis(micros: u64) -> f64 {
@@ -505,7 +510,7 @@ mod tests {
 
     #[test]
     fn bad_filters_are_refused_before_anything_is_asked() {
-        let arguments = |filter: &str| WatchArgs { filter: Some(filter.into()), interfaces: vec![], duration: None };
+        let arguments = |filter: &str| PacketArgs { filter: Some(filter.into()), interfaces: vec![] };
         assert!(spec(&arguments("tcp port 443")).is_ok());
         let refused = spec(&arguments("tcp prt 443")).expect_err("refused");
         assert_eq!((refused.failure, refused.headline.as_str()), (Failure::BadInput, "invalid watch"));

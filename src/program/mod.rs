@@ -107,6 +107,9 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
                 outcome => outcome,
             }
         }
+        Some(Command::OnNodes(NodeCommand::Diagnose(arguments))) if !arguments.files.is_empty() => {
+            Ok(headless::diagnose::diagnose(arguments).await)
+        }
         Some(Command::OnNodes(command)) => {
             let (options, command) = settings::with_targets(options, command)?;
             Box::pin(on_nodes(&options, config, command)).await
@@ -118,7 +121,6 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
         }
         Some(Command::Alarms(command)) => alarms(options, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, options.out.as_deref()).await),
-        Some(Command::Diagnose(arguments)) => Ok(headless::diagnose::diagnose(arguments).await),
         Some(Command::Explain(arguments)) => Ok(headless::explain::explain(&arguments)),
         Some(Command::Preflight { nodes, output }) => preflight(options, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(options, &nodes, session),
@@ -191,7 +193,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
     can_stand_in(options)?;
     has_a_sink(options)?;
     let recorder = recorder(options)?;
-    if matches!(command, NodeCommand::Capture { .. } | NodeCommand::Watch { .. }) {
+    if matches!(command, NodeCommand::Capture { .. } | NodeCommand::Watch { .. } | NodeCommand::Diagnose(_)) {
         can_capture(options)?;
     }
     if let NodeCommand::Ports { nodes, ports, output, .. } = &command

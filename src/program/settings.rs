@@ -13,7 +13,7 @@ use nodewatch_protocol::Freeze;
 use super::layers::{Setting, Source};
 use crate::{
     base::{text, user},
-    cli::{NodeCommand, Options, SETTINGS},
+    cli::{DiagnoseArgs, NodeCommand, Options, SETTINGS},
     cluster::{AgentSettings, Push, Target},
     config::file::Config,
     headless,
@@ -65,9 +65,18 @@ pub(super) fn image(options: &Options) -> AgentImage {
 /// without its namespace `-n` would be either's.
 pub(super) fn with_targets(options: &Options, mut command: NodeCommand) -> Result<(Options, NodeCommand), Notice> {
     let mut options = options.clone();
+    if let NodeCommand::Diagnose(arguments) = &command
+        && arguments.is_empty()
+        && !options.local
+    {
+        let cause = "neither captures nor nodes are named";
+        let next_step = "name captures (diagnose FILE...) or nodes (--all, --nodes, -l, --pod, --service; --local)";
+        return Err(Notice::error("nothing to diagnose", cause, next_step).of(Failure::BadInput));
+    }
     let (NodeCommand::Ports { targets, .. }
     | NodeCommand::Capture { targets, .. }
-    | NodeCommand::Watch { targets, .. }) = &mut command
+    | NodeCommand::Watch { targets, .. }
+    | NodeCommand::Diagnose(DiagnoseArgs { targets, .. })) = &mut command
     else {
         return Ok((options, command));
     };
@@ -234,7 +243,7 @@ pub(super) fn terms(options: &Options, place: Place, session: SessionId) -> Term
 }
 
 pub(super) fn frozen(options: &Options) -> Freeze {
-    Freeze { before_seconds: options.freeze.before.into(), after_seconds: options.freeze.after.into() }
+    Freeze { before_seconds: options.freeze.before.into(), after_seconds: options.freeze.after.into(), cause: None }
 }
 
 pub(super) async fn outlets(options: &Options, config: &Config, folder: &Path, cluster: &str) -> Outlets {

@@ -289,6 +289,9 @@ impl Session {
         if let Update::Symptoms(told) = &update {
             self.hear_symptoms(name, told);
         }
+        if let Update::Froze(froze) = &update {
+            self.note_freeze(name, froze.freeze);
+        }
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         state.apply(update, now);
         if let Some(signals) = signals {

@@ -9,7 +9,7 @@ use nodewatch_answers::{Answer, Certainty, Code, Engine, Looked, Place, Told, is
 use nodewatch_protocol::{SignalsUpdate, Symptoms, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::{Session, node::NodeState};
+use super::{Effect, Session, node::NodeState};
 use crate::{
     base::text::{counted, lasting},
     model::{self, AnswersSummary, NodeName},
@@ -91,6 +91,13 @@ impl Answering {
         self.engine.looked()
     }
 
+    /// What is known where nothing more will be told: answers that stand, then those that are over, and what was looked at.
+    pub fn concluded(&self, now: UnixMillis) -> (Vec<Answer>, Looked) {
+        let mut ended = self.clone();
+        ended.engine.judge(now, true);
+        (ended.current().chain(ended.history()).cloned().collect(), ended.looked())
+    }
+
     /// Codes that are not shown.
     pub fn silenced(&self) -> &BTreeSet<Code> {
         &self.silenced
@@ -157,12 +164,13 @@ impl Session {
         }
     }
 
-    /// Judges, where it is time to; answers that are new are events of their nodes.
-    pub(super) fn judge(&mut self) {
+    /// Judges, where it is time to; answers that are new are events of their nodes, and what flight recorders are to freeze on
+    /// makes them.
+    pub(super) fn judge(&mut self) -> Vec<Effect> {
         let due = self.now.saturating_sub(self.answers.judged) >= EVERY;
         let nothing_to_judge = !self.answers.fresh && self.answers.engine.answers().is_empty();
         if !due || nothing_to_judge {
-            return;
+            return Vec::new();
         }
         let before: Vec<(Option<Code>, Place)> =
             self.answers.engine.answers().iter().map(|answer| (answer.code, answer.place.clone())).collect();
@@ -184,6 +192,7 @@ impl Session {
                 state.note(now, text);
             }
         }
+        self.freeze_by_answers()
     }
 
     /// What could not be seen, and so is not behind any answer, a sentence each.

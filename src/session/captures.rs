@@ -117,6 +117,6 @@ impl NodeState {
         };
         let fetched = file.fetched || here.is_some();
         let file = CaptureFile { sha256: here.or_else(|| file.sha256.clone()), fetched, ..file.clone() };
-        FileRecord { file, capture, place: FilePlace::Gone, span: None, frozen: false, asked: false }
+        FileRecord { file, capture, place: FilePlace::Gone, span: None, frozen: false, cause: None, asked: false }
     }
 }

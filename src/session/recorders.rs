@@ -2,7 +2,8 @@
 //!
 //! Owns which saved files are brought home by themselves, and what is dropped when the session is left. Pure.
 
-use nodewatch_protocol::{CaptureFile, Freeze, Request, SinkState, UnixMillis};
+use nodewatch_answers::Certainty;
+use nodewatch_protocol::{CaptureFile, Freeze, FreezeCause, Request, SinkState, UnixMillis};
 
 use super::{
     Effect, Session,
@@ -51,7 +52,7 @@ impl Session {
         }
         let listed = |names: &[NodeName]| names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>().join(", ");
         if !here.is_empty() {
-            let Freeze { before_seconds: before, after_seconds: after } = self.terms.freeze;
+            let Freeze { before_seconds: before, after_seconds: after, .. } = self.terms.freeze;
             let (who, saves) = match here.len() {
                 1 => ("the flight recorder".to_owned(), "saves"),
                 more => (format!("{more} flight recorders"), "save"),
@@ -84,14 +85,41 @@ impl Session {
             return Vec::new();
         }
         let gone = self.now.saturating_sub(pressed).div_ceil(1000);
-        let Freeze { before_seconds: before, after_seconds: after } = self.terms.freeze;
+        let Freeze { before_seconds: before, after_seconds: after, .. } = self.terms.freeze;
         let freeze = Freeze {
             before_seconds: before.get().saturating_add(gone).into(),
             after_seconds: after.get().saturating_sub(gone).into(),
+            cause: None,
         };
         self.note_freeze(name, freeze);
         self.notify(Notice::info(format!("{name} is back: its flight recorder saves what was asked for {gone} s ago")));
         vec![Effect::Ask(name.clone(), Request::Freeze(freeze))]
+    }
+
+    /// Recorders that are to freeze on an answer do, on all the nodes that it is about. One whose own agent has found it too
+    /// has frozen already, and does not do so again.
+    pub(super) fn freeze_by_answers(&mut self) -> Vec<Effect> {
+        let now = self.now;
+        let mut due: Vec<(NodeName, FreezeCause)> = Vec::new();
+        for answer in self.answers.current().filter(|answer| answer.certainty.is_answer()) {
+            let (Some(code), certain) = (answer.code, answer.certainty == Certainty::Verdict) else { continue };
+            let cause = FreezeCause::Code(code as u8);
+            let is_due = |name: &&str| {
+                let state = self.nodes.get(&NodeName((*name).to_owned())).filter(|state| state.is_armed());
+                state.is_some_and(|state| state.is_to_freeze(code as u8, certain) && state.may_freeze(cause, now))
+            };
+            due.extend(answer.nodes().into_iter().filter(is_due).map(|name| (name.into(), cause)));
+        }
+        let mut effects = Vec::new();
+        for (name, cause) in due {
+            let kept = self.nodes.get(&name).and_then(NodeState::recorder).map(|recorder| recorder.seconds);
+            let before = self.terms.freeze.before_seconds;
+            let before_seconds = kept.map_or(before, |kept| before.min(kept));
+            let freeze = Freeze { before_seconds, cause: Some(cause), ..self.terms.freeze };
+            self.note_freeze(&name, freeze);
+            effects.push(Effect::Ask(name, Request::Freeze(freeze)));
+        }
+        effects
     }
 
     /// How long flight recorders still save, in milliseconds; `None` when none does.
@@ -138,6 +166,9 @@ impl Session {
             let earlier = state.counts.frozen.map_or(0, |frozen| frozen.until);
             let from = now.saturating_sub(freeze.before_seconds.get().saturating_mul(1000));
             state.counts.frozen = Some(Frozen { after, left, from, until, earlier });
+            if let Some(cause) = freeze.cause {
+                state.counts.froze_for.insert(cause, now);
+            }
         }
     }
 

@@ -284,6 +284,7 @@ fn options(spec: &CaptureSpec) -> Vec<String> {
         ("--content", (spec.content != plain.content).then(|| spec.content.word().to_owned())),
         ("--snaplen", changed(spec.snaplen.into(), plain.snaplen.into())),
         ("--recorder", spec.recorder.map(|recorder| format!("{}s,{}", recorder.seconds.get(), recorder.bytes))),
+        ("--freeze-on", spec.freeze_on.map(|on| on.to_string())),
         ("--duration", spec.limit_seconds.map(seconds)),
         ("--max-bytes", spec.limit_bytes.map(|bytes| bytes.to_string())),
         ("--max-packets", spec.limit_packets.map(|packets| packets.to_string())),

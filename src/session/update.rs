@@ -148,7 +148,7 @@ impl Session {
         effects.extend(self.follow_due());
         effects.extend(self.follow_targets());
         effects.extend(self.check_leaving());
-        self.judge();
+        effects.extend(self.judge());
         effects
     }
 

@@ -177,8 +177,7 @@ async fn a_watch_whose_place_was_forgotten_is_listed_anew_and_what_the_list_lack
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_away_is_deaf_meanwhile_and_never_asked_in_a_hurry() {
     let test = cluster(|path, watches, count| match (path, watches, count) {
-        (PODS, true, 1) => Some(refusal(503, "ServiceUnavailable", "away").into()),
-        (PODS, false, 2..=30) => Some(refusal(503, "ServiceUnavailable", "away").into()),
+        (PODS, true, 1) | (PODS, false, 2..=30) => Some(refusal(503, "ServiceUnavailable", "away").into()),
         _ => None,
     });
     let mut journal = Journal::default();

@@ -179,8 +179,8 @@ fn its_packets_are_opened_or_the_way_to_them_is_told() {
     let done = FetchProgress::Done { path: "here.pcapng".into(), sha256: "00".into() };
     feed(&mut app, [Event::Fetch("a".into(), name.into(), done)]);
     let effects = key(&mut app, Action::Follow);
-    let [Effect::ViewOf { file: opened, filter }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(opened.to_str(), Some("here.pcapng"));
+    let [Effect::ViewOf { file: shown, filter }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(shown.to_str(), Some("here.pcapng"));
     assert!(filter.contains("(ip.addr == 10.0.2.9 and tcp.port == 41000)"), "{filter}");
     // A file of another time has none of them.
     let mut app = found();
@@ -300,6 +300,9 @@ fn nothing_foreign_reaches_the_terminal_raw() {
 fn the_report_has_answers_and_says_where_there_are_none() {
     let app = found();
     let summary = app.session.summary();
+    let again: nodewatch_tui::model::Summary =
+        serde_json::from_str(&serde_json::to_string(&summary).expect("JSON")).expect("a summary");
+    assert_eq!(again, summary);
     let text = nodewatch_tui::handover::markdown(&summary);
     for part in ["## Why connections fail", "### VERDICT N-11 accept queue full", "10.0.2.9:41000", "    ss -ltn"] {
         assert!(text.contains(part), "{part}: {text}");

@@ -5,6 +5,7 @@ mod answers;
 mod captures;
 mod clocks;
 mod compute;
+mod freezing;
 mod habits;
 mod images;
 mod joining;

@@ -428,7 +428,7 @@ fn a_recorder_whose_agent_cannot_be_reached_is_named_and_saves_that_time_once_it
     update(&mut app, Input::Key(Action::Back), at + 1_000);
     update(&mut app, Event::Tunnel("b".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))), at + 5_000);
     let effects = update(&mut app, tunnel("b", armed()), at + 5_000);
-    let freeze = Freeze { before_seconds: 35.into(), after_seconds: 5.into() };
+    let freeze = Freeze { before_seconds: 35.into(), after_seconds: 5.into(), cause: None };
     assert_eq!(effects, [Effect::Ask("b".into(), Request::Freeze(freeze))]);
     let effects = update(&mut app, tunnel("b", armed()), at + 6_000);
     assert_eq!(effects, [], "once");

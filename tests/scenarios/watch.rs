@@ -124,7 +124,7 @@ fn the_changes_of_the_cluster_are_heard_while_something_is_watched_and_a_little_
     let all = ["pods", "endpointslices.discovery.k8s.io", "services", "networkpolicies.networking.k8s.io"];
     let told =
         || Event::Changes(vec![News::Lists(Source::Pods), News::Pod(Pod::default()), News::Listed(Source::Pods)]);
-    assert_eq!(heard(&mut app, 1), Vec::<bool>::new(), "nothing is watched");
+    assert!(heard(&mut app, 1).is_empty(), "nothing is watched");
     update(&mut app, told(), NOW + 1_500);
     assert_eq!(app.session.answers.blind(), all, "nodes are heard all the time; what comes late is not believed");
     key(&mut app, Action::Watch);

@@ -14,6 +14,7 @@ use nodewatch_protocol::{BootSpan, Dropped, FilePlace, FileRecord, PendingFreeze
 use super::freeze::{Assembly, CopyError, Piece};
 use crate::{
     error::chain,
+    judge,
     ring::{
         Beginning, Ending, Reservation, Ring,
         store::{StoreError, file_name},
@@ -62,6 +63,7 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
     let pieces = ring.pieces(freeze);
     let (mut words, mut said) = known_missing(ring, freeze, &pieces);
     said.splice(..0, words.iter().cloned());
+    said.splice(..0, freeze.cause.map(judge::said));
     // What is found out later comes at the file's end. A piece that is open may go: its memory is worth less than what
     // was saved before, and is not lost to this one.
     let mut inputs = pieces.iter().map(|piece| open(ring, freeze, piece)).peekable();
@@ -74,6 +76,7 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
         boot,
         place: FilePlace::Kept,
         frozen: true,
+        cause: freeze.cause,
         capture: Some(freeze.capture).filter(|capture| *capture > 0),
         incomplete: String::new(),
     })?;
@@ -266,7 +269,14 @@ mod tests {
     use crate::{clock::Clock, ring::store::Store};
 
     fn freeze(from: u64, to: u64) -> PendingFreeze {
-        PendingFreeze { id: 1, capture: 0, from: from + 1_000_000, to: to + 1_000_000, span: BootSpan { from, to } }
+        PendingFreeze {
+            id: 1,
+            capture: 0,
+            from: from + 1_000_000,
+            to: to + 1_000_000,
+            span: BootSpan { from, to },
+            cause: None,
+        }
     }
 
     fn span(from: u64, to: u64) -> BootSpan {

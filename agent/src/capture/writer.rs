@@ -160,6 +160,7 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
             boot: boot.as_millis(),
             place,
             frozen: false,
+            cause: None,
             capture: None,
             incomplete,
         };

@@ -268,7 +268,7 @@ impl Hub {
             return refused(RefusalKind::Invalid, message, "freeze a shorter time, or arm a longer recorder");
         }
         let (before, after) = (freeze.before_seconds.duration(), freeze.after_seconds.duration());
-        if self.ring.add_freeze(before, after).is_none() {
+        if self.ring.add_freeze_of(freeze.cause, before, after).is_none() {
             let message = "too many freezes are already pending";
             return refused(RefusalKind::State, message, "wait until one of them is saved");
         }

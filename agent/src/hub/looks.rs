@@ -60,6 +60,9 @@ impl Hub {
 
     pub(super) fn signals_read(&mut self, update: SignalsUpdate) {
         self.seen.signals.take(&update);
+        if let Some(judge) = &mut self.seen.own.judge {
+            judge.signals(&update, &self.seen.signals);
+        }
         if update.says_something() {
             self.subscribers.publish(&Update::Signals(update));
         }

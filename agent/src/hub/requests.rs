@@ -45,7 +45,7 @@ impl Hub {
             }
             Request::StartCapture(spec) => return self.start_capture(spec, reply),
             Request::StopCapture => self.stop_capture(),
-            Request::Freeze(freeze) => match self.freeze(freeze) {
+            Request::Freeze(freeze) => match self.freeze_for(freeze, None) {
                 Response::Done => return self.when_remembered(reply),
                 refused => refused,
             },

@@ -231,7 +231,7 @@ fn armed(folder: &Path) -> Hub {
 async fn a_freeze_is_taken_only_by_a_capture_that_will_save_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut hub = armed(folder.path());
-    let freeze = || Freeze { before_seconds: 1.into(), after_seconds: 0.into() };
+    let freeze = || Freeze { before_seconds: 1.into(), after_seconds: 0.into(), cause: None };
     let refusal = hub.freeze(freeze());
     assert!(matches!(&refusal, Response::Refused(refusal) if refusal.kind == RefusalKind::State), "{refusal:?}");
     hub.capture = Slot::Beginning { stop: None, early: Vec::new() };

@@ -13,6 +13,7 @@ use super::{
     Found, Hub, answer,
     captures::Slot,
     facts::{GRANT_NET_RAW, NET_RAW},
+    judging::Own,
     refused,
 };
 use crate::{
@@ -32,13 +33,15 @@ pub(super) struct Seen {
     pub(super) signals: Picture,
     /// Packets.
     pub(super) watch: Watched,
+    /// What it makes of all that by itself.
+    pub(super) own: Own,
     /// What its interfaces have shown lately, to whoever analyses their packets.
     pub(super) echoes: Echoes,
 }
 
 impl Seen {
     pub(super) fn new() -> Self {
-        Self { signals: Picture::default(), watch: Watched::default(), echoes: symptoms::echoes() }
+        Self { signals: Picture::default(), watch: Watched::default(), own: Own::default(), echoes: symptoms::echoes() }
     }
 
     /// What reports say besides ports.
@@ -185,9 +188,13 @@ impl Hub {
 
     /// To who is there; it is no state, and nobody is told later.
     pub(super) fn tell_symptoms(&mut self, symptoms: Box<Symptoms>) {
+        if let Some(judge) = &mut self.seen.own.judge {
+            judge.hear(&symptoms);
+        }
         if self.seen.watch.state.is_on() {
             self.seen.watch.sums.add(&symptoms.sums);
-        } else if !symptoms.captured {
+        } else if !symptoms.captured || matches!(&self.state, CaptureState::Running { spec, .. } if !shows_all(spec)) {
+            // What is not all of the traffic is analysed for the node's own judgement only.
             return;
         }
         if !self.subscribers.is_empty() {
@@ -237,13 +244,16 @@ impl Hub {
     }
 
     /// The interfaces whose packets the capture is to analyse: those that are watched, and without a watch all of them
-    /// while somebody is there to be told.
+    /// while somebody is there to be told, or the node judges itself.
     fn analysed_there(&mut self) -> BTreeSet<String> {
         let is_told = !self.subscribers.is_empty();
-        match &self.seen.watch.state {
-            WatchState::On { spec, .. } => self.captured_of(spec),
-            WatchState::Off if is_told => self.captured_of(&WatchSpec::default()),
-            WatchState::Off | WatchState::Failed { .. } => BTreeSet::new(),
+        match (&self.seen.watch.state, &self.state) {
+            (WatchState::On { spec, .. }, _) => self.captured_of(spec),
+            (_, CaptureState::Running { interfaces, .. }) if self.seen.own.judge.is_some() => {
+                interfaces.iter().cloned().collect()
+            }
+            (WatchState::Off, _) if is_told => self.captured_of(&WatchSpec::default()),
+            (WatchState::Off | WatchState::Failed { .. }, _) => BTreeSet::new(),
         }
     }
 

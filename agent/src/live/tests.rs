@@ -54,7 +54,7 @@ impl Folder {
             since: 0,
         };
         let (place, span) = (FilePlace::Kept, None);
-        self.list.files.push(FileRecord { file, capture: 7, place, span, frozen: false, asked: false });
+        self.list.files.push(FileRecord { file, capture: 7, place, span, frozen: false, cause: None, asked: false });
         self.list.files.last_mut().expect("pushed")
     }
 

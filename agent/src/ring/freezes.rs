@@ -7,13 +7,23 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{BootSpan, FileRecord, PendingFreeze};
+use nodewatch_protocol::{BootSpan, FileRecord, FreezeCause, PendingFreeze};
 
 use super::{Ring, list::Ending, store::StoreError};
 
 impl Ring {
-    /// A part of the flight recorder's time is to be saved. `None` when too many wait already.
+    /// A part of the flight recorder's time is to be saved, as was asked. `None` when too many wait already.
     pub fn add_freeze(&self, before: Duration, after: Duration) -> Option<PendingFreeze> {
+        self.add_freeze_of(None, before, after)
+    }
+
+    /// The same, for that reason where nobody has asked.
+    pub fn add_freeze_of(
+        &self,
+        cause: Option<FreezeCause>,
+        before: Duration,
+        after: Duration,
+    ) -> Option<PendingFreeze> {
         let clock = &self.shared.clock;
         let (boot, wall) = (clock.boot(), clock.unix_millis());
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
@@ -23,6 +33,7 @@ impl Ring {
             from: wall.saturating_sub(millis(before)),
             to: wall.saturating_add(millis(after)),
             span: BootSpan { from: (boot - before).as_millis(), to: (boot + after).as_millis() },
+            cause,
         };
         let mut added = false;
         self.change(|inner| {

@@ -25,8 +25,8 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState, OwnSink,
-    PendingFreeze, ReportPlan, RingList, RingState, SinkState, StopReason, UnixMillis,
+    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState,
+    FreezeCause, OwnSink, PendingFreeze, ReportPlan, RingList, RingState, SinkState, StopReason, UnixMillis,
 };
 use tokio::sync::watch;
 
@@ -71,6 +71,8 @@ pub struct Beginning {
     pub place: FilePlace,
     /// It is saved out of a recorder's memory.
     pub frozen: bool,
+    /// Why, where nobody has asked for that.
+    pub cause: Option<FreezeCause>,
     /// Of which capture it is, by when that began; `None` is the one that runs.
     pub capture: Option<UnixMillis>,
     /// What is missing before it; empty for nothing.
@@ -276,7 +278,7 @@ impl Ring {
 
     /// Begins a file of the running capture.
     pub fn begin(&self, beginning: Beginning) -> Result<File, StoreError> {
-        let Beginning { name, started, boot, place, frozen, incomplete, capture } = beginning;
+        let Beginning { name, started, boot, place, frozen, cause, incomplete, capture } = beginning;
         let file = self.shared.store.create(&name)?;
         let sequence = store::sequence_of(&name).unwrap_or_else(|| self.shared.sequence.take());
         self.shared.sequence.pass(sequence);
@@ -299,7 +301,7 @@ impl Ring {
                 since: capture,
             };
             let span = Some(BootSpan { from: boot, to: boot });
-            inner.list.insert(FileRecord { file, capture, place, span, frozen, asked: false });
+            inner.list.insert(FileRecord { file, capture, place, span, frozen, cause, asked: false });
         });
         Ok(file)
     }

@@ -268,7 +268,7 @@ fn unknown(
     let place = if records { FilePlace::Recorder } else { FilePlace::Kept };
     let span = Some(span(clock, file.started, file.ended));
     let capture = capture.map_or(started, |capture| capture.since);
-    FileRecord { file, capture, place, span, frozen: false, asked: false }
+    FileRecord { file, capture, place, span, frozen: false, cause: None, asked: false }
 }
 
 /// Looks into a file whose end is not known. One that ends in its own counts is whole, and stays as it is; another is

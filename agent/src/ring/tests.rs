@@ -34,6 +34,7 @@ pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
         place: FilePlace::Kept,
         span: Some(BootSpan::default()),
         frozen: false,
+        cause: None,
         asked: false,
     }
 }
@@ -111,7 +112,7 @@ fn list(records: impl IntoIterator<Item = FileRecord>, captures: Vec<CaptureReco
 }
 
 fn freeze(id: u64, from: u64, to: u64) -> PendingFreeze {
-    PendingFreeze { id, capture: 7, from: WALL + from, to: WALL + to, span: BootSpan { from, to } }
+    PendingFreeze { id, capture: 7, from: WALL + from, to: WALL + to, span: BootSpan { from, to }, cause: None }
 }
 
 #[test]

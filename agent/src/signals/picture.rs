@@ -50,6 +50,16 @@ impl Picture {
         self.series.values().filter(|(_, counter)| *counter).map(|(series, _)| (series.name.as_str(), series.total))
     }
 
+    /// Every signal: its name, what it is about, and how high it is; of a counter, since the first reading.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.series.values().map(value)
+    }
+
+    /// The same of that number.
+    pub fn value(&self, id: u32) -> Option<(&str, &str, u64)> {
+        self.series.get(&id).map(value)
+    }
+
     /// All of it; nothing before the first reading.
     pub fn whole(&self) -> Option<Update> {
         self.last.since?;
@@ -59,6 +69,10 @@ impl Picture {
             ..self.last.clone()
         }))
     }
+}
+
+fn value((series, counter): &(SignalSeries, bool)) -> (&str, &str, u64) {
+    (&series.name, &series.item, if *counter { series.total } else { series.value })
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn a_flight_recorder_forgets_and_a_freeze_saves_what_was_before_and_after() {
         sent.push(Instant::now());
         net.send("10.66.0.1:7", 1, &(sent.len() as u32 - 1).to_be_bytes());
         if frozen.is_none() && began.elapsed() >= Duration::from_secs(12) {
-            let freeze = Freeze { before_seconds: 3.into(), after_seconds: 2.into() };
+            let freeze = Freeze { before_seconds: 3.into(), after_seconds: 2.into(), cause: None };
             frozen = Some(Instant::now());
             assert_eq!(agent.ask(Request::Freeze(freeze)), Response::Done);
         }
@@ -94,7 +94,8 @@ fn a_flight_recorder_forgets_and_a_freeze_saves_what_was_before_and_after() {
     let refused = agent.ask(Request::Freeze(Freeze::default()));
     assert!(matches!(refused, Response::Refused(refusal) if refusal.message.contains("no flight recorder")));
     agent.start(CaptureSpec { recorder: Some(recorder), ..filtered("udp port 7") });
-    let too_much = agent.ask(Request::Freeze(Freeze { before_seconds: 9.into(), after_seconds: 1.into() }));
+    let too_much =
+        agent.ask(Request::Freeze(Freeze { before_seconds: 9.into(), after_seconds: 1.into(), cause: None }));
     assert!(matches!(too_much, Response::Refused(refusal) if refusal.message.contains("less than the requested 9 s")));
 }
 
@@ -105,7 +106,7 @@ fn a_freeze_that_a_restart_comes_between_is_saved_all_the_same() {
     net.send("10.66.0.1:7", 50, &[1; 20]);
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(
-        agent.ask(Request::Freeze(Freeze { before_seconds: 10.into(), after_seconds: 4.into() })),
+        agent.ask(Request::Freeze(Freeze { before_seconds: 10.into(), after_seconds: 4.into(), cause: None })),
         Response::Done
     );
     agent.kill();

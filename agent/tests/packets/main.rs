@@ -1,6 +1,7 @@
 //! Real packets over veth pairs, captured by the real agent, refereed by tshark.
 
 mod interfaces;
+mod judged;
 mod kept;
 mod ports;
 mod probes;

@@ -53,7 +53,7 @@ fn a_second_agent_on_a_ring_is_told_so_and_changes_nothing() {
     // A freeze is answered when the list is on the disk: from then on it changes no more.
     agent.start(CaptureSpec { recorder: Some(Recorder::default()), ..filtered("udp port 7") });
     assert_eq!(
-        agent.ask(Request::Freeze(Freeze { before_seconds: 1.into(), after_seconds: 100.into() })),
+        agent.ask(Request::Freeze(Freeze { before_seconds: 1.into(), after_seconds: 100.into(), cause: None })),
         Response::Done
     );
     let list = || fs::read(agent.ring.join("manifest.json")).expect("a list");
@@ -88,7 +88,7 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
     });
     net.send("10.66.0.1:7", 20, &[1; 20]);
     assert_eq!(
-        agent.ask(Request::Freeze(Freeze { before_seconds: 30.into(), after_seconds: 1.into() })),
+        agent.ask(Request::Freeze(Freeze { before_seconds: 30.into(), after_seconds: 1.into(), cause: None })),
         Response::Done
     );
     let saved = agent.until("the frozen file", |message| match message {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Seconds, UnixMillis};
+use crate::{FreezeCause, FreezeOn, Seconds, UnixMillis};
 
 /// What to capture. [`CaptureSpec::default`] is what a bare keystroke starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct CaptureSpec {
     /// Only the last of it is kept, until it is frozen; `None` keeps all of it.
     #[serde(default)]
     pub recorder: Option<Recorder>,
+    /// When the flight recorder freezes by itself; `None` leaves that to whoever asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze_on: Option<FreezeOn>,
 }
 
 /// What is kept of a packet.
@@ -97,11 +100,14 @@ pub struct Freeze {
     pub before_seconds: Seconds,
     /// Seconds on.
     pub after_seconds: Seconds,
+    /// Why, where nobody has pressed a key: one reason freezes once in ten minutes, whoever has found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FreezeCause>,
 }
 
 impl Default for Freeze {
     fn default() -> Self {
-        Self { before_seconds: Seconds::new(30), after_seconds: Seconds::new(10) }
+        Self { before_seconds: Seconds::new(30), after_seconds: Seconds::new(10), cause: None }
     }
 }
 
@@ -139,6 +145,9 @@ impl CaptureSpec {
                 return Err(SpecError::RecorderBytes { bytes, ring: self.ring_bytes });
             }
         }
+        if let (None, Some(on)) = (self.recorder, self.freeze_on) {
+            return Err(SpecError::NoRecorder(on));
+        }
         if [self.limit_bytes, self.limit_packets, self.limit_seconds.map(Seconds::get)].contains(&Some(0)) {
             return Err(SpecError::ZeroLimit);
         }
@@ -162,6 +171,7 @@ impl Default for CaptureSpec {
             content: Content::Headers,
             include_own: false,
             recorder: None,
+            freeze_on: None,
         }
     }
 }
@@ -200,6 +210,9 @@ pub enum SpecError {
         /// Ring size in bytes.
         ring: u64,
     },
+    /// There is nothing that could freeze.
+    #[error("nothing is kept that could be saved on {0}: only a flight recorder freezes")]
+    NoRecorder(FreezeOn),
     /// A limit of zero.
     #[error("a limit of 0 ends the capture before it begins")]
     ZeroLimit,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CaptureSpec, Dropped, ReportPlan, Seconds, StopReason, UnixMillis};
+use crate::{CaptureSpec, Dropped, FreezeCause, ReportPlan, Seconds, StopReason, UnixMillis};
 
 /// One pcapng file in an agent's ring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,6 +345,9 @@ pub struct PendingFreeze {
     /// What counts.
     #[serde(default)]
     pub span: BootSpan,
+    /// Why, where nobody has asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FreezeCause>,
 }
 
 /// A span of time in milliseconds since the node was started, which goes on while it is suspended and never jumps.
@@ -391,6 +394,9 @@ pub struct FileRecord {
     /// It was saved out of a flight recorder's memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
+    /// Why it was saved, where nobody had asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FreezeCause>,
     /// It is gone because somebody asked for that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked: bool,

@@ -20,6 +20,7 @@ mod signals;
 mod stream;
 mod sums;
 mod symptom;
+mod trigger;
 mod watch;
 
 pub use capture::{
@@ -45,6 +46,7 @@ pub use signals::{LONGEST_ITEM, MOST_SIGNALS, MissingSource, SignalSeries, Signa
 pub use stream::StreamMark;
 pub use sums::Sums;
 pub use symptom::{Symptom, UnknownSymptom};
+pub use trigger::{FreezeCause, FreezeOn, UnknownTrigger};
 pub use watch::{
     MOST_PAIRS, MOST_SAMPLES, NotJudged, Role, SamplePacket, Service, Spread, SymptomCount, Symptoms, Unlisted,
     WatchSpec, WatchState, WatchedInterface, WatchedPair,
@@ -58,6 +60,7 @@ use serde::{Deserialize, Serialize};
 /// expectation; before, both were lists of numbers in a text, by which an agent could not judge as the laptop does.
 ///
 /// In version 8 a [`CaptureSpec`] may have addresses of pods; before, an agent would have taken its default interfaces for them.
+/// And it may say when its flight recorder freezes by itself, which an agent from before would never have done.
 pub const VERSION: u32 = 8;
 
 /// More listeners with connections waiting are told of no more.
@@ -277,6 +280,8 @@ pub enum Update {
     /// What went between whom: once a second while packets are watched or captured, a line of those that are watched and
     /// one of those that are captured.
     Symptoms(Box<Symptoms>),
+    /// The flight recorder has frozen by itself.
+    Froze(Froze),
     /// The kernel's signals: the whole picture, then once a second what has moved.
     Signals(SignalsUpdate),
     /// The first part of the list of capture files, where it is too long for one line; [`Update::Files`] is its end.
@@ -308,6 +313,15 @@ pub enum Update {
         /// What, for people.
         message: String,
     },
+}
+
+/// What a flight recorder saves without having been asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Froze {
+    /// Why, for people.
+    pub message: String,
+    /// What is saved, and why.
+    pub freeze: Freeze,
 }
 
 /// What an agent knows about itself and its node.

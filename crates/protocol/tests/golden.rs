@@ -5,13 +5,13 @@ use std::fmt::Debug;
 
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Case, Content, Delivery,
-    Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Finding, Flow, Freeze, FromAgent, Grant, Hello,
-    Interface, InterfaceDrops, InterfaceState, MissingSource, Mix, NotJudged, ObjectForm, Origin, OwnSink,
-    OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome,
-    Probed, Recorder, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Role,
-    SamplePacket, ServerFacts, Service, Share, SignalSeries, SignalsUpdate, Sink, SinkState, Spread, Statistics,
-    StopReason, Sums, Symptom, SymptomCount, Symptoms, Terms, ToAgent, Transport, Tunnel, Unlisted, Update, WatchSpec,
-    WatchState, WatchedInterface, WatchedPair, Window, decode, encode,
+    Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Finding, Flow, Freeze, FreezeCause, FreezeOn, FromAgent,
+    Froze, Grant, Hello, Interface, InterfaceDrops, InterfaceState, MissingSource, Mix, NotJudged, ObjectForm, Origin,
+    OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe,
+    ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention,
+    RingState, Role, SamplePacket, ServerFacts, Service, Share, SignalSeries, SignalsUpdate, Sink, SinkState, Spread,
+    Statistics, StopReason, Sums, Symptom, SymptomCount, Symptoms, Terms, ToAgent, Transport, Tunnel, Unlisted, Update,
+    WatchSpec, WatchState, WatchedInterface, WatchedPair, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -51,6 +51,16 @@ fn spec() -> CaptureSpec {
     }
 }
 
+fn freezing(on: FreezeOn) -> ToAgent {
+    let recorder = Some(Recorder::default());
+    ask(Request::StartCapture(CaptureSpec { recorder, freeze_on: Some(on), ..CaptureSpec::default() }))
+}
+
+fn froze(cause: FreezeCause) -> FromAgent {
+    let freeze = Freeze { cause: Some(cause), ..Freeze::default() };
+    FromAgent::Update(Update::Froze(Froze { message: "froze".into(), freeze }))
+}
+
 fn expectations() -> Vec<Expectation> {
     let expect = |port, origin| Expectation {
         node: None,
@@ -87,11 +97,15 @@ fn to_agent() -> Vec<ToAgent> {
             toward: vec!["10.0.0.7".parse().expect("an address"), "fd00::7".parse().expect("an address")],
             ..CaptureSpec::default()
         })),
+        freezing(FreezeOn::Verdict),
+        freezing("N-05,N-11".parse().expect("codes")),
+        freezing(FreezeOn::Failures(150)),
         ask(Request::StopCapture),
         ask(Request::Watch(Some(WatchSpec::default()))),
         ask(Request::Watch(Some(WatchSpec { interfaces: vec!["eth0".into()], filter: Some("tcp port 443".into()) }))),
         ask(Request::Watch(None)),
         ask(Request::Freeze(Freeze::default())),
+        ask(Request::Freeze(Freeze { cause: Some(FreezeCause::Code(11)), ..Freeze::default() })),
         ask(Request::Sink(Sink::Ring)),
         ask(Request::Sink(Sink::Grant(Grant {
             url: "https://bucket.s3.eu-west-1.amazonaws.com/".into(),
@@ -506,6 +520,8 @@ fn from_agent() -> Vec<FromAgent> {
         ring(SinkState::Own),
         FromAgent::Update(Update::Dropped { updates: 9 }),
         FromAgent::Update(Update::Trouble { message: "ports: no".into() }),
+        froze(FreezeCause::Code(11)),
+        froze(FreezeCause::Failures),
         FromAgent::Update(Update::Note { message: "the filter is applied by the agent".into() }),
     ]
 }

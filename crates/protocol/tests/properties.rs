@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use nodewatch_protocol::{
     CaptureFile, CaptureSpec, CaptureState, DecodeError, Delivery, Device, Dropped, Endpoint, FileState, Flow,
-    FromAgent, Hello, Lines, MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Recorder, Refusal, RefusalKind,
-    Request, Response, Share, SignalSeries, SignalsUpdate, Statistics, StopReason, Terms, ToAgent, Transport, Update,
-    Window, decode, encode,
+    FreezeOn, FromAgent, Hello, Lines, MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Recorder, Refusal,
+    RefusalKind, Request, Response, Share, SignalSeries, SignalsUpdate, Statistics, StopReason, Terms, ToAgent,
+    Transport, Update, Window, decode, encode,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -54,6 +54,7 @@ fn spec() -> impl Strategy<Value = CaptureSpec> {
             limit_packets: limits.1,
             limit_seconds: limits.2.map(Into::into),
             recorder: limits.0.map(|bytes| Recorder { seconds: 1.into(), bytes }),
+            freeze_on: limits.1.map(|bits| FreezeOn::Codes((bits as u16).max(1))),
             ..CaptureSpec::default()
         },
     )

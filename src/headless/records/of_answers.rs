@@ -45,5 +45,6 @@ pub const LOOKED: Record = Record {
         ("dns_unanswered", ""),
         ("unexplained", "connections with a symptom that no answer explains, in the last minute"),
         ("left_out", "connections with a symptom that had no room"),
+        ("not_seen", "what could not be seen: nodes, times, what the API server knows"),
     ],
 };

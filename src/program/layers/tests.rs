@@ -151,7 +151,10 @@ fn what_is_in_force_can_be_read_back() {
 /// An option of each group, with a value, and the commands that take it. The terminal program, `attach` and `config` take
 /// all of them.
 const GROUPS: [(&[&str], &[&str]); 20] = [
-    (&["--kubeconfig", "/nonexistent/k"], &["nodes", "ports", "capture", "sessions", "cleanup", "alarms", "preflight"]),
+    (
+        &["--kubeconfig", "/nonexistent/k"],
+        &["nodes", "ports", "capture", "diagnose", "sessions", "cleanup", "alarms", "preflight"],
+    ),
     (
         &["--local"],
         &[
@@ -171,12 +174,12 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
             "replay",
         ],
     ),
-    (&["--lease", "5m"], &["ports", "capture", "preflight", "manifests"]),
-    (&["--reaper"], &["ports", "capture", "preflight", "manifests"]),
-    (&["--image", "i"], &["ports", "capture", "preflight", "manifests"]),
-    (&["--ring-size", "1GiB"], &["ports", "capture", "preflight", "manifests"]),
-    (&["--record", "r"], &["ports", "capture"]),
-    (&["--confirm", "c"], &["ports", "capture"]),
+    (&["--lease", "5m"], &["ports", "capture", "diagnose", "preflight", "manifests"]),
+    (&["--reaper"], &["ports", "capture", "diagnose", "preflight", "manifests"]),
+    (&["--image", "i"], &["ports", "capture", "diagnose", "preflight", "manifests"]),
+    (&["--ring-size", "1GiB"], &["ports", "capture", "diagnose", "preflight", "manifests"]),
+    (&["--record", "r"], &["ports", "capture", "diagnose"]),
+    (&["--confirm", "c"], &["ports", "capture", "diagnose"]),
     (&["--freeze-before", "5s"], &["freeze"]),
     (&["--out", "d"], &["capture", "freeze", "merge", "report"]),
     (&["--exclude", "22"], &["ports"]),
@@ -203,7 +206,7 @@ const COMMANDS: [&[&str]; 18] = [
     &["alarms", "list"],
     &["alarms", "delete"],
     &["merge", "x"],
-    &["diagnose", "x"],
+    &["diagnose"],
     &["explain", "N-11"],
     &["preflight"],
     &["report", "7f3a91c2"],

@@ -3,7 +3,7 @@
 //! Owns the fields and what makes them valid. Pure.
 
 use nodewatch_filter::FilterError;
-use nodewatch_protocol::{CaptureSpec, Recorder};
+use nodewatch_protocol::{CaptureSpec, FreezeOn, Recorder, UnknownTrigger};
 use tui_input::Input;
 
 use crate::{
@@ -32,11 +32,12 @@ pub enum Field {
     RotateTime,
     Snaplen,
     IncludeOwn,
+    FreezeOn,
 }
 
 impl Field {
     /// Every field, top to bottom.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Filter,
         Self::Content,
         Self::Recorder,
@@ -49,6 +50,7 @@ impl Field {
         Self::RotateTime,
         Self::Snaplen,
         Self::IncludeOwn,
+        Self::FreezeOn,
     ];
 
     /// Its label.
@@ -66,6 +68,7 @@ impl Field {
             Self::Content => "Content",
             Self::Recorder => "Flight recorder",
             Self::IncludeOwn => "Own traffic",
+            Self::FreezeOn => "Freezes on",
         }
     }
 
@@ -79,6 +82,7 @@ impl Field {
             Self::Content => "headers",
             Self::Recorder => "off",
             Self::IncludeOwn => "excluded",
+            Self::FreezeOn => "by key",
             Self::RotateSize => "64MiB",
             Self::RotateTime => "5m",
             Self::LimitTime | Self::LimitSize | Self::LimitPackets => "no limit",
@@ -98,6 +102,7 @@ impl Field {
             Self::LimitPackets => "1000",
             Self::Snaplen => "96: the first 96 bytes of each packet",
             Self::IncludeOwn => "include: also what this session itself sends and receives",
+            Self::FreezeOn => "verdict   N-05,N-11   failures>1%: by itself too, once in ten minutes a cause",
         }
     }
 
@@ -107,6 +112,7 @@ impl Field {
             Self::Content => &["headers", "dns", "full"],
             Self::Recorder => &["off", "1m", "2m", "5m"],
             Self::IncludeOwn => &["excluded", "include"],
+            Self::FreezeOn => &["by key", "verdict", "failures>1%"],
             _ => &[],
         }
     }
@@ -312,6 +318,7 @@ impl CaptureForm {
             content: self.read(Field::Content, text::parse_content)?.unwrap_or_default(),
             include_own: self.read(Field::IncludeOwn, include)?.unwrap_or(false),
             recorder: self.read(Field::Recorder, recorder)?.flatten(),
+            freeze_on: self.read(Field::FreezeOn, freeze_on)?.flatten(),
         };
         spec.check().map_err(|error| {
             use nodewatch_protocol::SpecError as E;
@@ -321,6 +328,7 @@ impl CaptureForm {
                 E::RotateSeconds => Field::RotateTime,
                 E::ZeroLimit => Field::LimitPackets,
                 E::RecorderSeconds | E::RecorderBytes { .. } => Field::Recorder,
+                E::NoRecorder(_) => Field::FreezeOn,
             };
             (field, error.to_string())
         })?;
@@ -354,6 +362,10 @@ fn include(text: &str) -> Result<bool, String> {
 
 fn recorder(text: &str) -> Result<Option<Recorder>, String> {
     if text == "off" { Ok(None) } else { text::parse_recorder(text).map(Some) }
+}
+
+fn freeze_on(text: &str) -> Result<Option<FreezeOn>, String> {
+    if text == "by key" { Ok(None) } else { text.parse().map(Some).map_err(|error: UnknownTrigger| error.to_string()) }
 }
 
 /// What libpcap has against a filter, and where, without the filter that stands above it anyway.
@@ -441,6 +453,10 @@ mod tests {
         assert_eq!(typed(Field::Content, "dns").submit(GIB).expect("valid").content, nodewatch_protocol::Content::Dns);
         let recorder = typed(Field::Recorder, "30s,1MiB").submit(GIB).expect("valid").recorder.expect("armed");
         assert_eq!((recorder.seconds.get(), recorder.bytes), (30, 1024 * 1024));
+        let mut armed = typed(Field::Recorder, "2m");
+        armed.set(Field::FreezeOn, "N-11");
+        assert_eq!(armed.submit(GIB).expect("valid").freeze_on.map(|on| on.to_string()), Some("N-11".into()));
+        assert_eq!(typed(Field::FreezeOn, "by key").submit(GIB).expect("valid").freeze_on, None);
         assert_eq!(typed(Field::LimitTime, "5m").submit(GIB).expect("valid").limit_seconds, Some(300.into()));
         assert_eq!(typed(Field::RotateSize, "4GiB").submit(8 * GIB).expect("valid").ring_bytes, 8 * GIB);
     }
@@ -487,6 +503,8 @@ mod tests {
             (Field::RotateSize, "4GiB"),
             (Field::LimitTime, "soon"),
             (Field::LimitPackets, "0"),
+            (Field::FreezeOn, "N-17"),
+            (Field::FreezeOn, "verdict"),
             (Field::Pods, "shop/Web"),
             (Field::Content, "payload"),
             (Field::Recorder, "2m,"),

@@ -2,10 +2,13 @@
 //!
 //! Owns what an agent's word of its capture does to the node. Pure.
 
-use nodewatch_protocol::{CaptureState, FileState, Recorder, StopReason, UnixMillis};
+use nodewatch_protocol::{CaptureState, FileState, FreezeCause, Recorder, StopReason, UnixMillis};
 
 use super::{Agent, Asked, Before, Listed, NodeState, Run, Sample};
 use crate::base::text;
+
+/// One reason freezes once in so many milliseconds, as agents hold it too.
+const AGAIN_AFTER: UnixMillis = 600_000;
 
 /// What this program has asked a flight recorder to save: only that is brought home by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,21 @@ impl NodeState {
             CaptureState::Running { spec, .. } => spec.recorder,
             CaptureState::Idle | CaptureState::Stopped { .. } => None,
         }
+    }
+
+    /// Its flight recorder is to freeze on the cause of that number; `certain`: nothing else is left.
+    pub(in crate::session) fn is_to_freeze(&self, cause: u8, certain: bool) -> bool {
+        let on = match &self.capture {
+            CaptureState::Running { spec, .. } => spec.freeze_on,
+            CaptureState::Idle | CaptureState::Stopped { .. } => None,
+        };
+        on.is_some_and(|on| on.takes(cause, certain))
+    }
+
+    /// It has not frozen for that reason lately.
+    pub(in crate::session) fn may_freeze(&self, cause: FreezeCause, now: UnixMillis) -> bool {
+        let last = self.counts.froze_for.get(&cause);
+        last.is_none_or(|last| now.saturating_sub(*last) >= AGAIN_AFTER)
     }
 
     /// How long its flight recorder still saves, in milliseconds; `None` when it does not.

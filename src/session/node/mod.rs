@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_ports::PortHistory;
 use nodewatch_protocol::{
-    AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan,
-    ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
+    AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, FreezeCause, Froze, Port, PortChange,
+    PortOwner, ReportPlan, ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 use nodewatch_report::{Reported, Schedule};
 
@@ -265,6 +265,8 @@ pub struct Counts {
     pub(super) before: Before,
     /// What its flight recorder was asked to save.
     pub(super) frozen: Option<Frozen>,
+    /// Reasons for which it has frozen by itself, or was asked to, and when last.
+    pub(super) froze_for: BTreeMap<FreezeCause, UnixMillis>,
     /// When it was asked to save something while its agent could not be reached.
     pub(super) freeze_due: Option<UnixMillis>,
 }
@@ -501,7 +503,7 @@ impl NodeState {
                 self.reporting.errors += 1;
                 self.note(now, format!("skipped {updates} updates: this terminal fell behind"));
             }
-            Update::Note { message } => self.note(now, message),
+            Update::Note { message } | Update::Froze(Froze { message, .. }) => self.note(now, message),
             Update::Trouble { message } => {
                 self.reporting.errors += 1;
                 self.log.troubles.add(&message);

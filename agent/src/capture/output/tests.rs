@@ -78,7 +78,7 @@ fn rotation_by_size_makes_whole_files_that_end_in_statistics() {
 fn a_recorder(freeze_at: u64) -> (CaptureSpec, PendingFreeze, Clock) {
     let recorder = Some(Recorder { seconds: 60.into(), bytes: 1 << 20 });
     let span = BootSpan { from: freeze_at - 1000, to: freeze_at };
-    let freeze = PendingFreeze { id: 99, capture: 0, from: 0, to: 0, span };
+    let freeze = PendingFreeze { id: 99, capture: 0, from: 0, to: 0, span, cause: None };
     (CaptureSpec { recorder, ..CaptureSpec::default() }, freeze, Clock::standing(1_000_000, 1_700_000_000_000))
 }
 

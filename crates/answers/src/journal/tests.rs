@@ -1,3 +1,5 @@
+//! The journal as rules ask it: addresses that go to others, backends that leave, lists that lack, bounds.
+
 use super::*;
 
 fn address(text: &str) -> IpAddr {

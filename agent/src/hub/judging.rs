@@ -1,0 +1,74 @@
+//! The flight recorder that freezes by itself: the node judges what it sees, also while nobody is there.
+//!
+//! Owns when it judges: only while a recorder is armed that wants it. What a reason is, is the judge's to say.
+
+use nodewatch_protocol::{CaptureState, Freeze, FreezeOn, Froze, Response, Update};
+
+use super::{Hub, captures::Slot};
+use crate::{
+    judge::{self, Frozen, Judge},
+    unix_millis,
+};
+
+/// What the node makes of what it sees.
+#[derive(Default)]
+pub(super) struct Own {
+    /// There is none where nobody wants to know.
+    pub(super) judge: Option<Box<Judge>>,
+    frozen: Frozen,
+}
+
+impl Hub {
+    /// Freezes the recorder for each reason that there is now and was not lately.
+    pub(super) fn judge_itself(&mut self) {
+        let Some((on, freeze)) = self.freezes_on() else {
+            self.seen.own.judge = None;
+            return;
+        };
+        let now = unix_millis();
+        let own = &mut self.seen.own;
+        if own.judge.as_ref().is_none_or(|judge| judge.on() != on) {
+            own.judge = Some(Box::new(Judge::new(on, &self.node.hostname, &self.seen.signals, now)));
+        }
+        let reasons = own.judge.as_mut().map(|judge| judge.ask(now)).unwrap_or_default();
+        for (cause, text) in reasons {
+            let freeze = Freeze { cause: Some(cause), ..freeze };
+            // What is refused, as by too many that wait, is tried again.
+            self.freeze_for(freeze, Some(text));
+        }
+    }
+
+    /// Freezes as asked; for a reason that it has frozen for lately it has already. Whatever the reason is, who is there is
+    /// told.
+    pub(super) fn freeze_for(&mut self, freeze: Freeze, text: Option<String>) -> Response {
+        let Some(cause) = freeze.cause else { return self.freeze(freeze) };
+        let now = self.ring.clock().boot().as_millis();
+        if !self.seen.own.frozen.may(cause, now) {
+            return Response::Done;
+        }
+        let response = self.freeze(freeze);
+        if response == Response::Done {
+            self.seen.own.frozen.note(cause, now);
+            let text = text.unwrap_or_else(|| judge::title(cause));
+            self.tell_froze(format!("the flight recorder froze by itself: {text}"), freeze);
+        }
+        response
+    }
+
+    /// Who comes later is told too.
+    fn tell_froze(&mut self, message: String, freeze: Freeze) {
+        if self.subscribers.is_empty() {
+            self.ring.say(message);
+        } else {
+            self.subscribers.publish(&Update::Froze(Froze { message, freeze }));
+        }
+    }
+
+    /// When the armed recorder is to freeze by itself, and what it saves then.
+    fn freezes_on(&self) -> Option<(FreezeOn, Freeze)> {
+        let (Slot::Running(_), CaptureState::Running { spec, .. }) = (&self.capture, &self.state) else { return None };
+        let (on, recorder) = (spec.freeze_on?, spec.recorder?);
+        let usual = Freeze::default();
+        Some((on, Freeze { before_seconds: usual.before_seconds.min(recorder.seconds), ..usual }))
+    }
+}

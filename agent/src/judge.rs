@@ -1,0 +1,156 @@
+//! A node's own judgement: why connections fail, as far as this node's packets and counters tell.
+//!
+//! Owns when that is a reason for an armed flight recorder to freeze, and how often one reason may be. Must not know
+//! tunnels, files or the recorder. Pure: it is told, and asked once a second.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nodewatch_answers::{Certainty, Code, Engine, Told, is_wanted};
+use nodewatch_protocol::{FreezeCause, FreezeOn, SignalsUpdate, Symptoms, UnixMillis};
+
+use crate::signals::picture::Picture;
+
+/// One reason freezes once in so many milliseconds.
+const AGAIN_AFTER: u64 = 600_000;
+/// Attempts of so many milliseconds are judged together.
+const WINDOW: u64 = 60_000;
+/// Fewer failures in that time are nobody's trouble.
+const ENOUGH: u64 = 5;
+
+/// What this node knows.
+pub struct Judge {
+    on: FreezeOn,
+    node: String,
+    engine: Engine,
+    /// Seconds of the window: when, attempts, and how many of them have failed.
+    seconds: VecDeque<(UnixMillis, u64, u64)>,
+}
+
+/// When each reason has frozen last, by the boot-time clock in milliseconds. It outlives one recorder.
+#[derive(Debug, Default)]
+pub struct Frozen(BTreeMap<FreezeCause, u64>);
+
+impl Frozen {
+    /// That reason has not frozen lately.
+    pub fn may(&self, cause: FreezeCause, now: u64) -> bool {
+        self.0.get(&cause).is_none_or(|last| now.saturating_sub(*last) >= AGAIN_AFTER)
+    }
+
+    /// That reason freezes now.
+    pub fn note(&mut self, cause: FreezeCause, now: u64) {
+        self.0.insert(cause, now);
+    }
+}
+
+impl Judge {
+    /// One that knows how the node's signals stand.
+    pub fn new(on: FreezeOn, node: &str, signals: &Picture, now: UnixMillis) -> Self {
+        let mut judge = Self { on, node: node.to_owned(), engine: Engine::default(), seconds: VecDeque::new() };
+        judge.put(now, signals.values());
+        judge
+    }
+
+    /// What it is for.
+    pub fn on(&self) -> FreezeOn {
+        self.on
+    }
+
+    /// A second of packets.
+    pub fn hear(&mut self, symptoms: &Symptoms) {
+        if matches!(self.on, FreezeOn::Failures(_)) {
+            self.seconds.push_back((symptoms.at, symptoms.sums.attempts, symptoms.sums.failed));
+        } else {
+            self.engine.hear(&Told::by(&self.node, symptoms, symptoms.at));
+        }
+    }
+
+    /// Signals have moved, as the picture has them now.
+    pub fn signals(&mut self, update: &SignalsUpdate, picture: &Picture) {
+        let moved = update.told.iter().map(|told| told.id).chain(update.moved.iter().map(|(id, _)| *id));
+        self.put(update.at, moved.filter_map(|id| picture.value(id)));
+    }
+
+    fn put<'a>(&mut self, now: UnixMillis, values: impl Iterator<Item = (&'a str, &'a str, u64)>) {
+        for (name, item, value) in values.filter(|(name, ..)| is_wanted(name)) {
+            self.engine.signal(now, (&self.node, name, item), value);
+        }
+    }
+
+    /// The reasons there are at this moment, each with what it is in words.
+    pub fn ask(&mut self, now: UnixMillis) -> Vec<(FreezeCause, String)> {
+        if let FreezeOn::Failures(most) = self.on {
+            return self.failures(now, most).into_iter().map(|text| (FreezeCause::Failures, text)).collect();
+        }
+        self.engine.judge(now, false);
+        let answers = self.engine.answers().iter().filter(|answer| answer.certainty.is_answer());
+        let meant = answers.filter_map(|answer| {
+            let cause = answer.code? as u8;
+            let certain = answer.certainty == Certainty::Verdict;
+            self.on.takes(cause, certain).then(|| (FreezeCause::Code(cause), answer.title()))
+        });
+        meant.collect()
+    }
+
+    /// More attempts have failed than may.
+    fn failures(&mut self, now: UnixMillis, most: u16) -> Option<String> {
+        // A clock that was set back leaves seconds that are not over yet.
+        self.seconds.retain(|(at, ..)| at.abs_diff(now) < WINDOW);
+        let sum = |of: fn(&(UnixMillis, u64, u64)) -> u64| self.seconds.iter().map(of).fold(0, u64::saturating_add);
+        let (attempts, failed) = (sum(|second| second.1), sum(|second| second.2));
+        // What fails is known later than what was begun.
+        let of = attempts.max(failed);
+        let is_more = u128::from(failed) * 10_000 > u128::from(of) * u128::from(most);
+        (failed >= ENOUGH && is_more).then(|| format!("{failed} of {of} attempts failed"))
+    }
+}
+
+/// A reason in words: `N-11 accept queue full`.
+pub fn title(cause: FreezeCause) -> String {
+    let FreezeCause::Code(number) = cause else { return "too many attempts failed".to_owned() };
+    let code = Code::ALL.get(usize::from(number).wrapping_sub(1));
+    code.map_or_else(|| format!("N-{number:02}"), |code| format!("{} {}", code.text(), code.name()))
+}
+
+/// What a file says of it.
+pub fn said(cause: FreezeCause) -> String {
+    format!("frozen by itself: {}", title(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_protocol::Sums;
+
+    use super::*;
+
+    fn second(at: UnixMillis, attempts: u64, failed: u64) -> Symptoms {
+        Symptoms { at, millis: 1_000, sums: Sums { attempts, failed, ..Sums::default() }, ..Symptoms::default() }
+    }
+
+    #[test]
+    fn too_many_failures_are_a_reason_as_long_as_they_are_recent() {
+        let mut judge = Judge::new(FreezeOn::Failures(100), "n", &Picture::default(), 0);
+        let at = 1_000_000;
+        judge.hear(&second(at, 400, 4));
+        assert_eq!(judge.ask(at), [], "four are too few");
+        judge.hear(&second(at + 1_000, 100, 1));
+        assert_eq!(judge.ask(at + 1_000), [], "one in a hundred is not more than that");
+        judge.hear(&second(at + 2_000, 0, 1));
+        assert_eq!(judge.ask(at + 2_000), [(FreezeCause::Failures, "6 of 500 attempts failed".to_owned())]);
+        assert_eq!(judge.ask(at + 61_500), [], "nothing latches");
+    }
+
+    #[test]
+    fn a_reason_freezes_once_in_ten_minutes_and_another_one_by_itself() {
+        let mut frozen = Frozen::default();
+        assert!(frozen.may(FreezeCause::Failures, 5));
+        frozen.note(FreezeCause::Failures, 5);
+        assert!(!frozen.may(FreezeCause::Failures, 600_004) && frozen.may(FreezeCause::Failures, 600_005));
+        assert!(frozen.may(FreezeCause::Code(11), 6));
+    }
+
+    #[test]
+    fn a_file_says_the_cause_by_name() {
+        assert_eq!(said(FreezeCause::Code(11)), "frozen by itself: N-11 accept queue full");
+        assert_eq!(said(FreezeCause::Code(99)), "frozen by itself: N-99");
+    }
+}

@@ -1,0 +1,93 @@
+//! `diagnose` on nodes: why connections fail there, by the session's rules.
+//!
+//! Owns for how long is looked, what is told meanwhile and at the end, and the exit code. How answers are found and how
+//! they read is not known here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nodewatch_answers::{Answer, Code, Place as Where};
+use tokio::time::Instant;
+
+use super::{
+    ExitCode, answers, output,
+    run::{Run, Stop},
+    select::Choice,
+    team::Team,
+    watch,
+};
+use crate::{
+    base::text::{lasting, time_of_day},
+    cli::DiagnoseArgs,
+    model::{NodeName, Notice, Place},
+    session::{Session, node::NodeState},
+};
+
+/// Watches until the time is over, a signal comes, nobody reads any more, or no node can be watched; then says what is known.
+pub(super) async fn diagnose(run: &mut Run, choice: &Choice, arguments: &DiagnoseArgs) -> Result<ExitCode, Stop> {
+    let spec = watch::spec(&arguments.packets).map_err(Stop::Notice)?;
+    let mut team = Team::gather(run, choice, Some(watch::was_told_to_watch)).await?;
+    let end = Instant::now() + arguments.duration;
+    let mut given = BTreeMap::new();
+    let mut told = Vec::new();
+    let refused = |state: &NodeState| state.refusal.is_some();
+    loop {
+        watch::begin(run, &mut team, &spec, &mut given);
+        team.look(run.session(), refused);
+        tell_new(run.session(), &mut told);
+        if team.is_through(run.session(), refused) || Instant::now() >= end {
+            break;
+        }
+        // A signal is a way to end it early, and so is a reader that has had enough.
+        if run.step_for_reader().await.is_err() {
+            break;
+        }
+    }
+    let untold = watch::rest(run).await;
+    let session = run.session();
+    let members = team.members();
+    let states = members.iter().filter_map(|name| session.nodes.get(name));
+    let refusals: Vec<Notice> = states.filter_map(|state| state.refusal.clone()).collect();
+    let (found, looked) = session.answers.concluded(session.wall(session.now));
+    let missing: Vec<&Notice> = team.failures().chain(&refusals).collect();
+    answers::print(&found, &looked, &not_seen(session, &missing, &untold), arguments.output);
+    for notice in &refusals {
+        output::say(&format!("error: {}", notice.line()));
+    }
+    Ok(match answers::exit_code(&found) {
+        ExitCode::Done => team.outcome(members.len().saturating_sub(refusals.len()), refusals),
+        found => found,
+    })
+}
+
+/// What tells an answer from others.
+type Key = (Option<Code>, Where);
+
+/// A line for each verdict and likely answer that did not stand before.
+fn tell_new(session: &Session, told: &mut Vec<Key>) {
+    let stand: Vec<&Answer> = session.answers.current().filter(|answer| answer.certainty.is_answer()).collect();
+    let key = |answer: &&Answer| (answer.code, answer.place.clone());
+    for answer in stand.iter().filter(|answer| !told.contains(&key(answer))) {
+        let time = time_of_day(session.wall(session.now));
+        output::progress(&format!("{time} {}: {}: {}", answer.certainty.word(), answer.title(), answer.text));
+    }
+    *told = stand.iter().map(key).collect();
+}
+
+/// What answers do not know of.
+fn not_seen(session: &Session, missing: &[&Notice], untold: &BTreeSet<NodeName>) -> Vec<String> {
+    let mut lines: Vec<String> = missing.iter().map(|notice| notice.headline.clone()).collect();
+    lines.extend(untold.iter().map(|name| format!("{name}: what its agent has seen last")));
+    for (name, state) in &session.nodes {
+        let unseen = state.seen.watch.unseen(session.now).total();
+        if unseen > 0 {
+            lines.push(format!("{name}: {} of which not all packets were seen", lasting(unseen)));
+        }
+    }
+    lines.extend(watch::not_judged(session));
+    let blind = session.answers.blind();
+    // On this machine alone there is no API server that could know anything.
+    if session.terms.place != Place::Local && !blind.is_empty() {
+        lines.push(format!("what the API server knows of {}", blind.join(", ")));
+    }
+    lines
+}
