@@ -178,12 +178,10 @@ impl Outlet {
             Ok(viewer) => viewer,
             Err(notice) => return Event::Told(notice),
         };
+        let shown = filter.map_or_else(String::new, |filter| format!(": {filter}"));
         Event::Told(match viewer.failed_within(LAST_WORDS_WITHIN).await {
             Some(why) => Notice::error(format!("cannot open {}", file.display()), why, VIEWER_DIED),
-            None => {
-                let shown = filter.map_or_else(String::new, |filter| format!(": {filter}"));
-                Notice::info(format!("{} opens {}{shown}", shown_as(&opens), file.display()))
-            }
+            None => Notice::info(format!("{} opens {}{shown}", shown_as(&opens), file.display())),
         })
     }
 }

@@ -74,8 +74,8 @@ impl<'a> AnswerRow<'a> {
     /// Which row it is.
     pub fn key(&self) -> AnswerKey {
         match self {
-            Self::Answer(answer, _) => AnswerKey::Answer(AnswerId::of(answer), None),
-            Self::Part { of, at, .. } => AnswerKey::Answer(AnswerId::of(of), Some(*at)),
+            Self::Answer(answer, _) => AnswerKey::Answer(Box::new(AnswerId::of(answer)), None),
+            Self::Part { of, at, .. } => AnswerKey::Answer(Box::new(AnswerId::of(of)), Some(*at)),
             Self::Silenced(code, _) => AnswerKey::Silenced(*code),
         }
     }
@@ -265,9 +265,9 @@ impl App {
             Some(AnswerKey::Silenced(code)) => return self.unsilence_hint(code),
             None => return self.say_dead(Action::Open),
         };
-        match self.answers.open.iter().position(|known| *known == id) {
+        match self.answers.open.iter().position(|known| *known == *id) {
             Some(at) => drop(self.answers.open.remove(at)),
-            None => self.answers.open.push(id.clone()),
+            None => self.answers.open.push((*id).clone()),
         }
         self.put_on_answer(&AnswerKey::Answer(id, None));
     }

@@ -40,7 +40,7 @@ pub enum RowKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnswerKey {
     /// An answer, and which part of it.
-    Answer(AnswerId, Option<usize>),
+    Answer(Box<AnswerId>, Option<usize>),
     /// A code that is silenced.
     Silenced(Code),
 }

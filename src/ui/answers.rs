@@ -131,14 +131,13 @@ fn head(answer: &Answer, open: bool, width: usize, theme: &Theme) -> Line<'stati
         _ => answer.certainty.word().to_owned(),
     };
     let times_text = if over && wide { format!("was {}", when(answer)) } else { when(answer) };
-    let name = match answer.certainty {
+    let name = if is_felt(answer) {
+        let place = fit_middle(&visible(&answer.place.text()), place);
+        let many = fit_right(&words::many(answer), MANY);
+        format!("{} {place} {many}", fit(&visible(&answer.title()), title))
+    } else {
         // A note is a sentence, and has neither code nor a number of those that it hurts.
-        Certainty::Note => fit(&visible(&answer.text), (title + 1 + place + 1 + MANY).min(width)),
-        _ => {
-            let place = fit_middle(&visible(&answer.place.text()), place);
-            let many = fit_right(&words::many(answer), MANY);
-            format!("{} {place} {many}", fit(&visible(&answer.title()), title))
-        }
+        fit(&visible(&answer.text), (title + 1 + place + 1 + MANY).min(width))
     };
     Line::from(vec![
         Span::styled(if open { "- " } else { "+ " }, theme.dim),
