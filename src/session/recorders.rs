@@ -2,7 +2,7 @@
 //!
 //! Owns which saved files are brought home by themselves, and what is dropped when the session is left. Pure.
 
-use nodewatch_answers::Certainty;
+use nodewatch_answers::{Certainty, words};
 use nodewatch_protocol::{CaptureFile, Freeze, FreezeCause, Request, SinkState, UnixMillis};
 
 use super::{
@@ -108,7 +108,7 @@ impl Session {
                 let state = self.nodes.get(&NodeName((*name).to_owned())).filter(|state| state.is_armed());
                 state.is_some_and(|state| state.is_to_freeze(code as u8, certain) && state.may_freeze(cause, now))
             };
-            due.extend(answer.nodes().into_iter().filter(is_due).map(|name| (name.into(), cause)));
+            due.extend(words::nodes(answer).into_iter().filter(is_due).map(|name| (name.into(), cause)));
         }
         let mut effects = Vec::new();
         for (name, cause) in due {

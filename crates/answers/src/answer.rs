@@ -2,7 +2,7 @@
 //!
 //! Owns its parts and the words of certainty. Must not know how it was found, nor how it is shown.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use nodewatch_protocol::Service;
 use serde::{Deserialize, Serialize};
@@ -184,18 +184,6 @@ impl Answer {
         self.code.map_or("-", Code::text)
     }
 
-    /// The nodes that it is about: where it is, and where its connections were seen.
-    pub fn nodes(&self) -> BTreeSet<&str> {
-        let seen = self.proof.iter().flat_map(|proof| &proof.seen).filter_map(|tap| node_of(tap));
-        let segment: Vec<&str> = match &self.place.segment {
-            Some(Segment::Node { node, .. } | Segment::Pod { node, .. }) => vec![node],
-            Some(Segment::Between { from, to }) => vec![from, to],
-            Some(Segment::Beyond { tap }) => node_of(tap).into_iter().collect(),
-            None => Vec::new(),
-        };
-        self.place.node.as_deref().into_iter().chain(segment).chain(seen).collect()
-    }
-
     /// Whether it goes on.
     pub fn is_current(&self) -> bool {
         self.until.is_none()
@@ -219,9 +207,4 @@ impl Answer {
         parts.dedup();
         parts.join(" or ")
     }
-}
-
-/// The node of a place, where its text names one.
-fn node_of(tap: &str) -> Option<&str> {
-    tap.rsplit_once(" of ").map(|(_, node)| node)
 }
