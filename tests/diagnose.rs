@@ -481,8 +481,9 @@ fn a_line_a_pair_and_the_summary_with_names_that_stay() {
     let output = run(folder.path(), &["one.pcap", "-o", "json"], Stdio::null());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let lines = lines(&output);
-    let [pair, summary] = lines.as_slice() else { panic!("{lines:?}") };
+    let [pair, looked, summary] = lines.as_slice() else { panic!("{lines:?}") };
     assert_eq!((&pair["kind"], &pair["source"], &pair["port"]), (&"pair".into(), &"10.0.0.1".into(), &80.into()));
+    assert_eq!((&looked["kind"], &looked["attempts"], &looked["taps"]), (&"looked".into(), &1.into(), &1.into()));
     assert_eq!(pair["symptoms"]["retransmissions"]["there"], 1);
     assert_eq!(pair["symptoms"]["reset"]["back"], 1);
     assert_eq!((&pair["failed"], &pair["attempts"], &pair["answered"]), (&1.into(), &1.into(), &1.into()));

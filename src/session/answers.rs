@@ -15,6 +15,8 @@ use crate::{
     model::{self, AnswersSummary, NodeName},
 };
 
+/// Nothing new comes of what was told so long ago, in milliseconds.
+const SILENT: u64 = 10_000;
 /// Milliseconds between two judgements.
 const EVERY: u64 = 1_000;
 /// A line is no older than this, in milliseconds.
@@ -63,8 +65,8 @@ pub struct Answering {
     /// How far each node's clock was behind the laptop's when its last lines came, in milliseconds.
     clocks: BTreeMap<NodeName, VecDeque<i64>>,
     judged: UnixMillis,
-    /// Something was told since.
-    fresh: bool,
+    /// When something was told last.
+    told: UnixMillis,
     silenced: BTreeSet<Code>,
     /// The API server is heard, until then at least.
     pub(super) hears_until: Option<UnixMillis>,
@@ -146,7 +148,7 @@ impl Session {
             (case.began, case.at) = (case.began.saturating_add(nanos), case.at.saturating_add(nanos));
         }
         self.answers.engine.hear(&told);
-        self.answers.fresh = true;
+        self.answers.told = self.now;
     }
 
     /// Signals of a node have moved, as it has them now.
@@ -159,7 +161,7 @@ impl Session {
             if is_wanted(info.name) {
                 let value = if info.is_counter() { state.total } else { state.value };
                 self.answers.engine.signal(wall, (&name.0, info.name, &state.item), value);
-                self.answers.fresh = true;
+                self.answers.told = self.now;
             }
         }
     }
@@ -168,7 +170,9 @@ impl Session {
     /// makes them.
     pub(super) fn judge(&mut self) -> Vec<Effect> {
         let due = self.now.saturating_sub(self.answers.judged) >= EVERY;
-        let nothing_to_judge = !self.answers.fresh && self.answers.engine.answers().is_empty();
+        // What was told last is judged when all have had the time to tell of it.
+        let silent = self.now.saturating_sub(self.answers.told) > SILENT;
+        let nothing_to_judge = silent && self.answers.engine.answers().is_empty();
         if !due || nothing_to_judge {
             return Vec::new();
         }
@@ -177,7 +181,6 @@ impl Session {
         let addresses = self.nodes.values().flat_map(|state| state.node.addresses.iter().copied());
         self.answers.engine.nodes_have(addresses);
         self.answers.judged = self.now;
-        self.answers.fresh = false;
         let wall = self.wall(self.now);
         self.answers.engine.judge(wall, false);
         let found: Vec<(Option<String>, String)> = self

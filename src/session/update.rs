@@ -148,7 +148,6 @@ impl Session {
         effects.extend(self.follow_due());
         effects.extend(self.follow_targets());
         effects.extend(self.check_leaving());
-        effects.extend(self.judge());
         effects
     }
 
@@ -172,6 +171,7 @@ impl Session {
         effects.extend(self.homing_due());
         effects.extend(self.acts_due());
         effects.extend(self.check_leaving());
+        effects.extend(self.judge());
         effects
     }
 

@@ -15,7 +15,7 @@ const AROUND_LOSS: i64 = 1_000_000_000;
 /// A packet this much earlier than the one before it on its interface was stamped by a clock that was set back.
 const SET_BACK: i64 = 10_000_000_000;
 /// Bits that addresses with answers leave; with a few thousand addresses one in a hundred is wrongly taken for heard of.
-const BITS: usize = 1 << 19;
+const BITS: usize = 1 << 20;
 /// Those of addresses to which anything else went: whoever sends to very many makes only these be forgotten.
 const BITS_OF_OTHERS: usize = 1 << 16;
 
@@ -100,7 +100,7 @@ impl Filter {
             *word |= mask;
         }
         // An analysis may go on for days.
-        if self.set >= self.now.len() * 8 {
+        if self.set >= self.now.len() * 4 {
             self.set = 0;
             std::mem::swap(&mut self.now, &mut self.before);
             self.now.fill(0);
