@@ -61,7 +61,7 @@ impl AnswerId {
 /// What is known of why connections fail.
 #[derive(Debug, Clone, Default)]
 pub struct Answering {
-    pub(super) engine: Engine,
+    pub(super) engine: Box<Engine>,
     /// How far each node's clock was behind the laptop's when its last lines came, in milliseconds.
     clocks: BTreeMap<NodeName, VecDeque<i64>>,
     judged: UnixMillis,

@@ -150,10 +150,7 @@ impl Lab {
     /// The address that both servers have together on the client's node.
     pub fn service(&mut self, port: u16, backend: u16) -> String {
         let (table, at) = if self.family == Family::V4 { ("ip", "10.96.0.10") } else { ("ip6", "fd09:96::10") };
-        let of = |number| match self.family {
-            Family::V4 => format!("{} . {backend}", self.server(number)),
-            Family::V6 => format!("{} . {backend}", self.server(number)),
-        };
+        let of = |number| format!("{} . {backend}", self.server(number));
         let rules = format!(
             "add table {table} nat; add chain {table} nat pre {{ type nat hook prerouting priority -100; }}; \
              add rule {table} nat pre {table} daddr {at} tcp dport {port} dnat to numgen random mod 2 map {{ 0 : {}, 1 : {} }}",
@@ -221,13 +218,13 @@ impl Lab {
     pub fn until(&mut self, most: Duration, so: impl Fn(&[Answer]) -> bool) -> Option<Duration> {
         let begun = Instant::now();
         while begun.elapsed() < most {
-            for at in 0..self.agents.len() {
-                while let Some(message) = self.agents[at].heard() {
-                    let FromAgent::Update(told @ (Update::Symptoms(_) | Update::Signals(_))) = message else {
-                        continue;
-                    };
-                    self.feed(Event::Tunnel(NODES[at].into(), TunnelChange::Update(told)));
-                }
+            let mut told = Vec::new();
+            for (node, agent) in NODES.into_iter().zip(&mut self.agents) {
+                told.extend(std::iter::from_fn(|| agent.heard()).map(|message| (node, message)));
+            }
+            for (node, message) in told {
+                let FromAgent::Update(told @ (Update::Symptoms(_) | Update::Signals(_))) = message else { continue };
+                self.feed(Event::Tunnel(node.into(), TunnelChange::Update(told)));
             }
             self.feed(Event::Tick);
             let answers: Vec<Answer> = self.session.answers.current().cloned().collect();

@@ -3,6 +3,8 @@
 //! `make faults` runs it. NODEWATCH_FAULTS names one fault by a part of its name, NODEWATCH_VARIANTS how many variants of
 //! each are made (1), NODEWATCH_QUIET for how many seconds those that are well are watched (60).
 
+#![allow(clippy::print_stdout, reason = "a table for people")]
+
 mod causes;
 mod lab;
 
