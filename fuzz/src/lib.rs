@@ -14,6 +14,7 @@ pub mod packets;
 pub mod captures {
     pub mod diagnose;
     pub mod merge;
+    mod taps;
 }
 pub mod seeds;
 

@@ -95,7 +95,7 @@ mod tests {
     }
 
     /// What is said, and last what is away.
-    fn said(seen: Option<(Vec<(String, Role)>, Vec<Word>)>) -> Vec<String> {
+    fn said(seen: Option<News>) -> Vec<String> {
         let Some((away, words)) = seen else { return Vec::new() };
         let said = words.into_iter().map(|word| match word {
             Word::Trouble(text) | Word::Note(text) => text,

@@ -81,7 +81,9 @@ fn main() {
         let at = BEGIN + second * 1000;
         let lines: Vec<Told> = (0..NODES).map(|node| told(node, at)).collect();
         let begun = Instant::now();
-        lines.iter().for_each(|told| engine.hear(told));
+        for told in &lines {
+            engine.hear(told);
+        }
         let between = Instant::now();
         engine.judge(at, false);
         // The window is full then.
