@@ -446,7 +446,9 @@ fn a_policy_that_selects_an_end_makes_it_sure_and_none_makes_it_another_cause() 
             cluster.engine.journal.hears(source, BEGIN);
         }
         cluster.engine.journal.pod(BEGIN, pod(PodPhase::Ready));
-        policy.into_iter().for_each(|policy| cluster.engine.journal.policy(policy));
+        if let Some(policy) = policy {
+            cluster.engine.journal.policy(policy);
+        }
         cluster.signal("conntrack.count", &[5]);
         cluster.fail(6, UNANSWERED, 2);
         cluster.first().clone()
