@@ -105,7 +105,7 @@ impl<'a> View<'a> {
     }
 
     /// Those troubles of which that is true, by what they have in common.
-    pub(crate) fn grouped<K: Ord>(&self, by: impl Fn(&Trouble) -> Option<K>) -> BTreeMap<K, Vec<usize>> {
+    pub(crate) fn grouped<K: Ord>(&self, by: impl Fn(&'a Trouble) -> Option<K>) -> BTreeMap<K, Vec<usize>> {
         let mut groups: BTreeMap<K, Vec<usize>> = BTreeMap::new();
         for (at, trouble) in self.troubles.iter().enumerate() {
             if let Some(key) = by(trouble) {

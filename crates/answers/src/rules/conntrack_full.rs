@@ -10,22 +10,19 @@ use crate::{
 const FULL: u64 = 95;
 
 /// Nodes in which it may have been lost: the one that is known, or the last one that has seen it.
-pub(super) fn node_of(view: &View<'_>, trouble: &Trouble) -> Option<String> {
+pub(super) fn node_of<'a>(view: &View<'a>, trouble: &'a Trouble) -> Option<&'a str> {
     if !trouble.is_lost() {
         return None;
     }
     match &trouble.segment {
-        Some(Segment::Node { node, .. }) => Some(node.clone()),
-        Some(Segment::Beyond { .. }) => Some(view.last_node(trouble).to_owned()).filter(|node| !node.is_empty()),
+        Some(Segment::Node { node, .. }) => Some(node),
+        Some(Segment::Beyond { .. }) => Some(view.last_node(trouble)).filter(|node| !node.is_empty()),
         _ => None,
     }
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    view.grouped(|trouble| node_of(view, trouble))
-        .into_iter()
-        .filter_map(|(node, hurt)| of(view, &node, hurt))
-        .collect()
+    view.grouped(|trouble| node_of(view, trouble)).into_iter().filter_map(|(node, hurt)| of(view, node, hurt)).collect()
 }
 
 fn of(view: &View<'_>, node: &str, hurt: Vec<usize>) -> Option<Draft> {

@@ -7,18 +7,17 @@ use crate::{
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let segment = trouble.segment.clone().filter(|_| trouble.is_lost());
-        segment.map(|segment| (segment.text(), trouble.backend()))
+        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost());
+        segment.map(|segment| (segment, trouble.backend()))
     });
     let mut drafts = Vec::new();
-    for ((_, target), hurt) in groups {
+    for ((segment, target), hurt) in groups {
         let port = target.1;
         let (of, answered) = view.attempts_of(&hurt);
         if !view.enough(&hurt, of, ENOUGH) {
             continue;
         }
         let trouble = &view.troubles[hurt[0]];
-        let Some(segment) = trouble.segment.clone() else { continue };
         let at = trouble.millis();
         let text =
             format!("{} of {of} attempts to reach {} were {}", hurt.len(), view.name(target, at), segment.text());
@@ -27,14 +26,14 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         draft.place.target = Some(target);
         draft.place.node = segment.node().map(str::to_owned);
         draft.of = of;
-        draft.not_seen = match &segment {
+        draft.not_seen = match segment {
             Segment::Beyond { tap } => vec![format!("what is beyond {tap}: watch the node of {}", target.0)],
             Segment::Pod { .. } if answered == 0 => {
                 vec!["why the pod answers nothing: dead, frozen, or shut off by rules of its own".to_owned()]
             }
             _ => vec!["the mechanism".to_owned()],
         };
-        draft.next = match &segment {
+        draft.next = match segment {
             Segment::Beyond { .. } => vec![format!(
                 "nodewatch-tui: watch (a) the node that has {}, to tell the network from the server on port {port}",
                 target.0

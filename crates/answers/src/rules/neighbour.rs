@@ -13,7 +13,7 @@ const FULL: &str = "arp.table_fulls";
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for (node, hurt) in view.grouped(|trouble| node_of(view, trouble)) {
-        let counters = view.steps(&node, FULL, &hurt);
+        let counters = view.steps(node, FULL, &hurt);
         if counters.is_empty() || hurt.len() < ENOUGH {
             continue;
         }
@@ -23,7 +23,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             hurt.len()
         );
         let mut draft = Draft::of(Code::Neighbour, Certainty::Verdict, text);
-        draft.place.node = Some(node.clone());
+        draft.place.node = Some(node.to_owned());
         draft.of = of;
         draft.counters = counters;
         draft.next = vec![

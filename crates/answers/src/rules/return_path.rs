@@ -12,14 +12,14 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         let between = match &trouble.segment {
             // What the node drops on its way in was seen there by a capture, and not by those behind it.
-            Some(Segment::Between { to, .. }) => Some(to.clone()),
+            Some(Segment::Between { to, .. }) => Some(to.as_str()),
             _ => None,
         };
         node_of(view, trouble).or(between)
     });
     let mut drafts = Vec::new();
     for (node, hurt) in groups {
-        let counters = view.steps(&node, SIGNAL, &hurt);
+        let counters = view.steps(node, SIGNAL, &hurt);
         if counters.is_empty() || hurt.len() < ENOUGH_EXACT {
             continue;
         }
@@ -33,7 +33,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         );
         let mut draft = Draft::of(Code::ReturnPath, Certainty::Verdict, text);
         draft.place = view.place_of(target, at);
-        draft.place.node = Some(node.clone());
+        draft.place.node = Some(node.to_owned());
         draft.of = of;
         draft.counters = counters;
         draft.ruled_out = vec!["policy: the kernel has counted them as wrong by their reverse path".to_owned()];

@@ -17,9 +17,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     groups.into_iter().filter_map(|((node, target), hurt)| of(view, node, target, hurt)).collect()
 }
 
-fn of(view: &View<'_>, node: String, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {
-    let counters = view.steps(&node, SIGNAL, &hurt);
-    let fill = view.fill(&node);
+fn of(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {
+    let counters = view.steps(node, SIGNAL, &hurt);
+    let fill = view.fill(node);
     let is_full = fill.is_some_and(|(count, most)| count.saturating_mul(100) >= most.saturating_mul(FULL));
     if counters.is_empty() || is_full || hurt.len() < ENOUGH {
         return None;
@@ -33,7 +33,7 @@ fn of(view: &View<'_>, node: String, target: (IpAddr, u16), hurt: Vec<usize>) ->
     );
     let mut draft = Draft::of(Code::SnatPorts, Certainty::Verdict, text);
     draft.place = view.place_of(target, at);
-    draft.place.node = Some(node);
+    draft.place.node = Some(node.to_owned());
     draft.of = of;
     draft.counters = counters;
     if let Some((count, most)) = fill {

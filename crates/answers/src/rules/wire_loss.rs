@@ -19,20 +19,20 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| match &trouble.segment {
         Some(Segment::Between { from, to }) if trouble.is_lost() => {
-            Some((from.clone(), to.clone(), trouble.backend().1))
+            Some((from.as_str(), to.as_str(), trouble.backend().1))
         }
         _ => None,
     });
     groups.into_iter().filter_map(|((from, to, port), hurt)| of(view, (from, to), port, hurt)).collect()
 }
 
-fn of(view: &View<'_>, (from, to): (String, String), port: u16, hurt: Vec<usize>) -> Option<Draft> {
+fn of(view: &View<'_>, (from, to): (&str, &str), port: u16, hurt: Vec<usize>) -> Option<Draft> {
     let (of, answered) = view.attempts_of(&hurt);
     if !view.enough(&hurt, of, ENOUGH) {
         return None;
     }
     let limited =
-        [&from, &to].into_iter().any(|node| LIMITS.iter().any(|limit| !view.steps(node, limit, &hurt).is_empty()));
+        [from, to].into_iter().any(|node| LIMITS.iter().any(|limit| !view.steps(node, limit, &hurt).is_empty()));
     if limited {
         return None;
     }
@@ -51,12 +51,12 @@ fn of(view: &View<'_>, (from, to): (String, String), port: u16, hurt: Vec<usize>
     let text =
         format!("{} of {of} connections to port {port} left {from} and did not arrive at {to}: {how}", hurt.len());
     let mut draft = Draft::of(Code::WireLoss, Certainty::Verdict, text);
-    draft.place.segment = Some(Segment::Between { from: from.clone(), to: to.clone() });
+    draft.place.segment = Some(Segment::Between { from: from.to_owned(), to: to.to_owned() });
     draft.place.target = view.one_target(&hurt).filter(|_| all);
     draft.of = of;
     draft.ruled_out =
         vec!["both nodes: it was seen leaving one, and not seen at the other, which saw others".to_owned()];
-    if view.signals.knows(&from) && view.signals.knows(&to) {
+    if view.signals.knows(from) && view.signals.knows(to) {
         draft.ruled_out.push("limits of the instances: none of their counters moved".to_owned());
     } else {
         draft.not_seen = vec!["counters of the nodes' interfaces".to_owned()];
