@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use nodewatch_analysis::{Counts, PairKey, Symptom};
+use nodewatch_analysis::{Counts, PairKey};
 use nodewatch_answers::{Face, Pair, Told};
 use nodewatch_protocol::{Case, Role};
 use std::net::Ipv6Addr;
@@ -88,7 +88,6 @@ impl Taps {
             interface,
             sums,
             mtu: (counts.longest > 0).then_some(counts.longest),
-            no_name: counts.both(Symptom::DnsNoName).into(),
         });
     }
 

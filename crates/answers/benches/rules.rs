@@ -55,7 +55,6 @@ fn told(node: u32, at: u64) -> Told {
         interface: (pair % 2) as u16,
         sums,
         mtu: None,
-        no_name: 0,
     });
     let failed = Finding::Symptom(Symptom::Unanswered);
     let cases = (0..CASES / NODES).map(|number| case(node * 31 + number + (at / 1000 % 60) as u32 * 6007, at, failed));

@@ -103,16 +103,7 @@ impl Cluster {
         for told in &mut self.told {
             told.sums += sums;
             for interface in 0..2 {
-                told.pairs.push(Pair {
-                    source: CLIENT,
-                    destination,
-                    port,
-                    service,
-                    interface,
-                    sums,
-                    mtu: None,
-                    no_name: 0,
-                });
+                told.pairs.push(Pair { source: CLIENT, destination, port, service, interface, sums, mtu: None });
             }
         }
     }

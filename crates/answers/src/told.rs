@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use nodewatch_protocol::{Case, Role, Service, Sums, Symptom, Symptoms};
+use nodewatch_protocol::{Case, Role, Service, Sums, Symptoms};
 
 /// One interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,8 +34,6 @@ pub struct Pair {
     pub sums: Sums,
     /// Packets that were too long for a link, where an error has said so, and what it takes.
     pub mtu: Option<u32>,
-    /// Answers of DNS that there is no such name.
-    pub no_name: u64,
 }
 
 /// One second.
@@ -67,7 +65,6 @@ impl Told {
             role: face.role,
             lost: face.dropped > 0 || face.skipped > 0,
         });
-        let no_name = |count: &nodewatch_protocol::SymptomCount| u64::from(count.1) + u64::from(count.2);
         let pairs = symptoms.pairs.iter().map(|pair| Pair {
             source: pair.source,
             destination: pair.destination,
@@ -76,7 +73,6 @@ impl Told {
             interface: pair.interface,
             sums: Sums::of(pair),
             mtu: pair.mtu,
-            no_name: pair.symptoms.iter().filter(|count| count.0 == Symptom::DnsNoName).map(no_name).sum(),
         });
         Self {
             node: node.to_owned(),
