@@ -47,7 +47,7 @@ fuzz: ## the decoders and the readers of files against libFuzzer, each for FUZZ_
 	fuzz/run.sh $(FUZZ_SECONDS)
 
 test-cluster: deps-cluster ## a real cluster, or the one that KUBECONFIG names; without one, faults first
-	[ -n "$$KUBECONFIG" ] || NODEWATCH_QUIET=180 $(MAKE) faults
+	[ -n "$${KUBECONFIG:-}" ] || NODEWATCH_QUIET=180 $(MAKE) faults
 	tests/cluster/run.sh
 
 # One fault by a part of its name: NODEWATCH_FAULTS; variants of each: NODEWATCH_VARIANTS; seconds of what is well: NODEWATCH_QUIET.
