@@ -3,10 +3,14 @@
 //! Owns the words, which are a contract: docs/reference.md is made of them, and tests hold what is printed to them.
 
 mod of_answers;
+mod of_packets;
+mod of_ports;
 
 use serde_json::Value;
 
 pub use of_answers::{ANSWER, LOOKED};
+pub use of_packets::{PAIR, SUMMARY, WATCH};
+pub use of_ports::{GAP, LEFT_OUT, PAST_PORT_REPORT, PORT_CHANGE, PORT_DRIFT, PORT_REPORT};
 
 /// The form of all records. A field that goes or means something else makes a new one; a field that comes does not.
 pub const SCHEMA: u32 = 1;
@@ -110,89 +114,6 @@ pub const NODE: Record = Record {
     ],
 };
 
-/// All open ports of a node.
-pub const PORT_REPORT: Record = Record {
-    kind: "port_report",
-    commands: "ports",
-    one: "node and report",
-    name: "NODE PORT/PROTOCOL, one line per port",
-    fields: &[
-        ("node", ""),
-        ("at", ""),
-        ("ports", "see below"),
-        ("without_socket", "see below"),
-        ("excluded", "a count"),
-        ("gaps", "what is unknown"),
-    ],
-};
-
-/// A port that was opened or closed.
-pub const PORT_CHANGE: Record = Record {
-    kind: "port_change",
-    commands: "ports --watch",
-    one: "change, between the reports",
-    name: "as above",
-    fields: &[
-        ("event", "`opened` or `closed`"),
-        ("node", ""),
-        ("at", ""),
-        ("protocol", ""),
-        ("address", ""),
-        ("device", ""),
-        ("v6only", ""),
-        ("port", ""),
-    ],
-};
-
-/// Results that a slow reader missed.
-pub const LEFT_OUT: Record = Record {
-    kind: "left_out",
-    commands: "ports --watch, watch",
-    one: "gap in the results, for a slow reader",
-    name: "",
-    fields: &[("event", "`left_out`"), ("results", "how many")],
-};
-
-/// A time in which nobody looked.
-pub const GAP: Record = Record {
-    kind: "gap",
-    commands: "ports --watch, watch",
-    one: "time in which a node was not watched: its agent was replaced, or is away at the end",
-    name: "",
-    fields: &[("event", "`gap`"), ("node", ""), ("from", ""), ("until", ""), ("reason", "")],
-};
-
-/// A difference from a baseline.
-pub const PORT_DRIFT: Record = Record {
-    kind: "port_drift",
-    commands: "ports --baseline",
-    one: "difference, after the report",
-    name: "NODE PORT/PROTOCOL",
-    fields: &[
-        ("node", ""),
-        ("drift", "`new`, `gone` or `changed`"),
-        ("port", "as in `22/tcp`"),
-        ("before", ""),
-        ("now", ""),
-    ],
-};
-
-/// A report that CloudWatch Logs has.
-pub const PAST_PORT_REPORT: Record = Record {
-    kind: "past_port_report",
-    commands: "ports --since",
-    one: "past report",
-    name: "NODE",
-    fields: &[
-        ("at", ""),
-        ("node", ""),
-        ("ports", "each with `port` and, where known, `class`"),
-        ("excluded", "a count"),
-        ("unexpected", "a count"),
-        ("incomplete", "why"),
-    ],
-};
-
 /// A capture file.
 pub const CAPTURE_FILE: Record = Record {
     kind: "capture_file",
@@ -261,110 +182,6 @@ pub const ONE_NODE: Record = Record {
     one: "conversation that one node alone captured",
     name: "",
     fields: &[("node", ""), ("between", "two addresses"), ("packets", "")],
-};
-
-/// What is known of a pair of ends.
-pub const PAIR: Record = Record {
-    kind: "pair",
-    commands: "diagnose",
-    one: "pair of ends, service and interface",
-    name: "SOURCE DESTINATION:PORT/SERVICE",
-    fields: &[
-        ("source", "who connects or asks"),
-        ("destination", ""),
-        ("port", ""),
-        ("service", "`tcp`, `udp`, `dns`, `neighbour` (ARP and Neighbour Discovery) or `other`"),
-        ("interface", "where it was captured; of others' files what is known"),
-        ("tunnel", "the one that its packets came in"),
-        ("packets", "`there` and `back`"),
-        ("bytes", "`there` and `back`, on the wire"),
-        ("attempts", "connections begun, or questions"),
-        ("answered", ""),
-        ("failed", "the sum of those symptoms that are failures"),
-        (
-            "fates",
-            "of `diagnose`: connections by how far they came, as `tcp.completeness` of Wireshark has it: see diagnosis.md",
-        ),
-        ("lookups", "names looked up, each perhaps with several questions"),
-        ("symptoms", "by name, each with `there` and `back`: those that were seen"),
-        ("answer", "`count`, `p50_ms` and `p99_ms` from SYN to SYN-ACK, or from question to answer"),
-        ("round_trip", "`count`, `p50_ms` and `p99_ms` from data to its acknowledgment, by TCP timestamps"),
-        ("stalled_ms", "`there` and `back`: how long windows were closed"),
-        ("idle_ms", "the longest silence before a failure"),
-        ("path_mtu", "the least that a router has said"),
-        ("told_by", "who sent the last ICMP error"),
-        ("reset_ttl", "of the last RST"),
-        ("samples", "up to three packets a symptom: `symptom`, `time`, and `packet` as tcpdump prints it"),
-    ],
-};
-
-/// What was seen on a node in a second.
-pub const WATCH: Record = Record {
-    kind: "watch",
-    commands: "watch",
-    one: "node and second; two, where it is captured too",
-    name: "NODE SOURCE DESTINATION:PORT/SERVICE, of those on which something failed",
-    fields: &[
-        ("node", ""),
-        ("at", "when the second ended, by the node's clock"),
-        ("millis", "how long it was"),
-        ("captured", "of the packets that a capture takes, not of those that are only watched"),
-        (
-            "interfaces",
-            "`name`, `role` (`node`, `pod` or `other`), the second's `packets`, `dropped`, `skipped`, and whether it is \
-             `gone` (not there, or down)",
-        ),
-        ("connections", "that are followed now"),
-        (
-            "sums",
-            "of all pairs, each thing once however many interfaces show it, but for `packets` and `bytes`: `attempts`, \
-             `answered`, `lookups`, `failed`, `delayed`, `segments`, `retransmitted`, `dns_unanswered`",
-        ),
-        ("pairs", "a list of what `pair` has, of this second"),
-        (
-            "unlisted",
-            "what is not among the pairs: `pairs`, their `packets`, `failed` and `felt`; `no_room`, `evicted` as in \
-             `summary`",
-        ),
-        ("not_judged", "as in `summary`"),
-        (
-            "unseen_millis",
-            "since it began, the time of which not all was seen: `dropped` (the kernel had no room), `behind` (the analysis \
-             was), `gone` (an interface was), `untold` (no tunnel)",
-        ),
-    ],
-};
-
-/// What all packets amount to.
-pub const SUMMARY: Record = Record {
-    kind: "summary",
-    commands: "diagnose",
-    one: "run, at the end",
-    name: "",
-    fields: &[
-        ("files", ""),
-        ("packets", ""),
-        ("connections", ""),
-        ("fates", "the same of all connections"),
-        ("from", "the first packet"),
-        ("until", "the last packet"),
-        (
-            "tcp",
-            "as Wireshark counts them: `retransmissions` (all kinds), `spurious_retransmissions`, `fast_retransmissions`, `out_of_order`, `duplicate_acks`, `zero_windows`, `keep_alives`, `resets`",
-        ),
-        ("dns", "`questions`, `unanswered`, `servfail`, `nxdomain`"),
-        ("pairs", "how many"),
-        ("failed", "of all pairs"),
-        ("symptoms", "all of them by name, with their counts"),
-        ("not_judged", "what was left undecided, by reason: `first_seconds`, `one_direction`, `dropped`, `undecided`"),
-        ("dropped_packets", "while capturing, as the files say"),
-        ("not_read", "packets that are neither IP nor ARP"),
-        ("no_room", "packets of pairs beyond those that are counted one by one"),
-        ("evicted", "connections forgotten before they were over"),
-        ("forgotten", "attempts and questions forgotten before they were decided"),
-        ("identical", "packets of overlapping files, counted once"),
-        ("warnings", ""),
-    ],
 };
 
 /// What the code of an answer means.
@@ -481,7 +298,7 @@ pub const ALARM: Record = Record {
     fields: &[
         ("name", ""),
         ("session", ""),
-        ("alarm", "`silent`, `agent-errors` or `unexpected-ports`"),
+        ("alarm", "`silent`, `agent-errors`, `unexpected-ports`, or the code of an answer, such as `N-11`"),
         ("node", ""),
         ("state", ""),
     ],
