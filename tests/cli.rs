@@ -109,6 +109,8 @@ fn an_invalid_value_is_named() {
     }
     for (arguments, token) in [
         (&["ports", "--local", "--alarms"][..], "--cloudwatch"),
+        (&["alarms", "create", "--alarm-on", "N-05,N-17"], "\"N-17\""),
+        (&["--local", "--cloudwatch", "g", "--alarm-on", "all"], "--alarm-on needs alarms"),
         (&["ports", "--local", "--watch", "--duration", "106751991167301d"], "\"106751991167301d\" is too long"),
         (&["ports", "--since", "4000d", "--cloudwatch", "g"], "\"4000d\" is too long: write at most 3653d"),
         (&["cleanup", "7f3a91c"], "\"7f3a91c\""),

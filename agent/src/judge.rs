@@ -1,12 +1,13 @@
 //! A node's own judgement: why connections fail, as far as this node's packets and counters tell.
 //!
-//! Owns when that is a reason for an armed flight recorder to freeze, and how often one reason may be. Must not know
-//! tunnels, files or the recorder. Pure: it is told, and asked once a second.
+//! Owns when that is a reason for an armed flight recorder to freeze, how often one reason may be, and what the node's own
+//! reports say of it. Must not know tunnels, files or the recorder. Pure: it is told, and asked once a second.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use nodewatch_answers::{Certainty, Code, Engine, Told, is_wanted};
+use nodewatch_answers::{Certainty, Code, Engine, Told, Worst, is_wanted};
 use nodewatch_protocol::{FreezeCause, FreezeOn, SignalsUpdate, Symptoms, UnixMillis};
+use nodewatch_report::Answered;
 
 use crate::signals::picture::Picture;
 
@@ -19,7 +20,9 @@ const ENOUGH: u64 = 5;
 
 /// What this node knows.
 pub struct Judge {
-    on: FreezeOn,
+    on: Option<FreezeOn>,
+    /// The answers since they were told last, where anybody is told.
+    worst: Option<Worst>,
     node: String,
     engine: Engine,
     /// Seconds of the window: when, attempts, and how many of them have failed.
@@ -44,30 +47,57 @@ impl Frozen {
 
 impl Judge {
     /// One that knows how the node's signals stand.
-    pub fn new(on: FreezeOn, node: &str, signals: &Picture, now: UnixMillis) -> Self {
-        let mut judge = Self { on, node: node.to_owned(), engine: Engine::default(), seconds: VecDeque::new() };
+    pub fn new(node: &str, signals: &Picture, now: UnixMillis) -> Self {
+        let node = node.to_owned();
+        let mut judge = Self { on: None, worst: None, node, engine: Engine::default(), seconds: VecDeque::new() };
         judge.put(now, signals.values());
         judge
     }
 
-    /// What it is for.
-    pub fn on(&self) -> FreezeOn {
-        self.on
+    /// What it is for: when a recorder is to freeze, and whether reports are to tell the answers.
+    pub fn is_for(&mut self, on: Option<FreezeOn>, reports: bool) {
+        if self.on != on {
+            self.seconds.clear();
+            self.on = on;
+        }
+        if self.worst.is_some() != reports {
+            self.worst = reports.then(Worst::default);
+        }
+    }
+
+    /// Somebody wants more than the share of what fails.
+    fn asks_rules(&self) -> bool {
+        self.worst.is_some() || matches!(self.on, Some(FreezeOn::Verdict | FreezeOn::Codes(_)))
     }
 
     /// A second of packets.
     pub fn hear(&mut self, symptoms: &Symptoms) {
-        if matches!(self.on, FreezeOn::Failures(_)) {
+        if matches!(self.on, Some(FreezeOn::Failures(_))) {
             self.seconds.push_back((symptoms.at, symptoms.sums.attempts, symptoms.sums.failed));
-        } else {
+        }
+        if self.asks_rules() {
             self.engine.hear(&Told::by(&self.node, symptoms, symptoms.at));
         }
+    }
+
+    /// The answers since this was asked last, for a report.
+    pub fn answers(&mut self) -> Vec<Answered> {
+        let worst = self.worst.as_mut().map(Worst::take).unwrap_or_default().into_iter();
+        worst.map(|(code, failed, text)| Answered { code: code.text(), failed, text }).collect()
     }
 
     /// Signals have moved, as the picture has them now.
     pub fn signals(&mut self, update: &SignalsUpdate, picture: &Picture) {
         let moved = update.told.iter().map(|told| told.id).chain(update.moved.iter().map(|(id, _)| *id));
         self.put(update.at, moved.filter_map(|id| picture.value(id)));
+    }
+
+    /// What is no more in this update is forgotten, by the names that the picture still has.
+    pub fn signals_gone(&mut self, update: &SignalsUpdate, picture: &Picture) {
+        let gone = update.gone.iter().filter_map(|id| picture.value(*id));
+        for (name, item, _) in gone.filter(|(name, ..)| is_wanted(name)) {
+            self.engine.signal_is_gone((&self.node, name, item));
+        }
     }
 
     fn put<'a>(&mut self, now: UnixMillis, values: impl Iterator<Item = (&'a str, &'a str, u64)>) {
@@ -78,17 +108,27 @@ impl Judge {
 
     /// The reasons there are at this moment, each with what it is in words.
     pub fn ask(&mut self, now: UnixMillis) -> Vec<(FreezeCause, String)> {
-        if let FreezeOn::Failures(most) = self.on {
-            return self.failures(now, most).into_iter().map(|text| (FreezeCause::Failures, text)).collect();
+        if self.asks_rules() {
+            self.engine.judge(now, false);
         }
-        self.engine.judge(now, false);
-        let answers = self.engine.answers().iter().filter(|answer| answer.certainty.is_answer());
-        let meant = answers.filter_map(|answer| {
-            let cause = answer.code? as u8;
-            let certain = answer.certainty == Certainty::Verdict;
-            self.on.takes(cause, certain).then(|| (FreezeCause::Code(cause), answer.title()))
-        });
-        meant.collect()
+        if let Some(worst) = &mut self.worst {
+            worst.note(self.engine.answers().iter());
+        }
+        match self.on {
+            Some(FreezeOn::Failures(most)) => {
+                self.failures(now, most).into_iter().map(|text| (FreezeCause::Failures, text)).collect()
+            }
+            Some(on) => {
+                let answers = self.engine.answers().iter().filter(|answer| answer.certainty.is_answer());
+                let meant = answers.filter_map(|answer| {
+                    let cause = answer.code? as u8;
+                    let certain = answer.certainty == Certainty::Verdict;
+                    on.takes(cause, certain).then(|| (FreezeCause::Code(cause), answer.title()))
+                });
+                meant.collect()
+            }
+            None => Vec::new(),
+        }
     }
 
     /// More attempts have failed than may.
@@ -118,7 +158,7 @@ pub fn said(cause: FreezeCause) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nodewatch_protocol::Sums;
+    use nodewatch_protocol::{Case, Finding, Role, Service, Sums, WatchedInterface};
 
     use super::*;
 
@@ -128,7 +168,8 @@ mod tests {
 
     #[test]
     fn too_many_failures_are_a_reason_as_long_as_they_are_recent() {
-        let mut judge = Judge::new(FreezeOn::Failures(100), "n", &Picture::default(), 0);
+        let mut judge = Judge::new("n", &Picture::default(), 0);
+        judge.is_for(Some(FreezeOn::Failures(100)), false);
         let at = 1_000_000;
         judge.hear(&second(at, 400, 4));
         assert_eq!(judge.ask(at), [], "four are too few");
@@ -137,6 +178,43 @@ mod tests {
         judge.hear(&second(at + 2_000, 0, 1));
         assert_eq!(judge.ask(at + 2_000), [(FreezeCause::Failures, "6 of 500 attempts failed".to_owned())]);
         assert_eq!(judge.ask(at + 61_500), [], "nothing latches");
+    }
+
+    /// Three of nine connections are not taken although their handshakes are complete.
+    fn not_accepted(at: UnixMillis) -> Symptoms {
+        let end = |last: u8| std::net::IpAddr::from([10, 0, 0, last]);
+        let case = |port: u16| {
+            let began = at as i64 * 1_000_000;
+            let case = Case::of(Finding::NotAccepted, Service::Tcp, (end(1), 40_000 + port), (end(2), 443), began);
+            Case { id: Some((port.into(), 1)), hops: Some(63), ..case }
+        };
+        let pair = serde_json::json!({
+            "source": "10.0.0.1", "destination": "10.0.0.2", "port": 443, "service": "tcp", "interface": 0,
+            "packets": [25, 25], "bytes": [2_000, 2_000], "attempts": 9, "answered": 6,
+        });
+        let face = WatchedInterface { name: "veth0".into(), role: Role::Pod, ..WatchedInterface::default() };
+        let pairs = vec![serde_json::from_value(pair).expect("a pair")];
+        Symptoms { interfaces: vec![face], pairs, cases: (0..3).map(case).collect(), ..second(at, 9, 0) }
+    }
+
+    #[test]
+    fn reports_have_the_answers_of_their_time_whatever_freezes() {
+        let at = 1_000_000;
+        for on in [None, Some(FreezeOn::Failures(100))] {
+            let mut judge = Judge::new("n", &Picture::default(), 0);
+            judge.is_for(on, true);
+            for second in 0..8 {
+                let told = if second == 1 { not_accepted(at + 1_000) } else { self::second(at + second * 1_000, 0, 0) };
+                judge.hear(&told);
+                assert_eq!(judge.ask(at + second * 1_000), [], "{on:?}");
+            }
+            let told = judge.answers();
+            assert_eq!(told.iter().map(|one| (one.code, one.failed)).collect::<Vec<_>>(), [("N-11", 3)], "{on:?}");
+            assert_eq!(judge.answers(), [], "each once");
+            judge.is_for(on, false);
+            judge.ask(at + 9_000);
+            assert_eq!(judge.answers(), [], "nobody is told");
+        }
     }
 
     #[test]

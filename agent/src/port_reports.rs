@@ -10,7 +10,7 @@ use std::{
 
 use nodewatch_cloudwatch::{Bounds, MANAGED_BY, Reporter};
 use nodewatch_protocol::{ReportPlan, ReportState, UnixMillis};
-use nodewatch_report::{Event, Occasion, Report, Reported, Schedule, Stream, Watched};
+use nodewatch_report::{Answered, Event, Occasion, Report, Reported, Schedule, Stream, Watched};
 use tokio::time::Instant;
 
 use crate::{
@@ -52,6 +52,8 @@ pub struct Standing<'a> {
     pub watched: Option<(UnixMillis, Watched)>,
     /// Names of signals and what each has risen by since the agent began.
     pub counters: Vec<(&'a str, u64)>,
+    /// Why connections failed since the last report.
+    pub answers: Vec<Answered>,
 }
 
 impl Reports {
@@ -105,8 +107,8 @@ impl Reports {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = self.plan.interval_seconds;
         let occasion = Occasion::due(&mut self.schedule, interval, (now, unix_millis()), &mut self.errors)?;
-        let Standing { watched, counters } = standing();
-        let seen = self.reported.since(watched, counters.into_iter());
+        let Standing { watched, counters, answers } = standing();
+        let seen = self.reported.since(watched, counters.into_iter()).with(answers);
         let report = Report::of(&self.plan, open.iter().map(|(port, since)| (*port, *since)), occasion);
         let event = report.with(seen).event();
         if let Some(reporter) = &self.reporter {

@@ -1,6 +1,7 @@
 //! Reports and alarms in CloudWatch.
 
 use clap::Args;
+use nodewatch_answers::Codes;
 
 use super::arn;
 
@@ -42,6 +43,17 @@ pub struct TopicArgs {
     /// SNS topic to notify of alarms
     #[arg(long, value_name = "ARN", value_parser = arn::sns_topic, hide_short_help = true)]
     pub sns_topic: Option<String>,
+}
+
+/// Which answers have alarms.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "CloudWatch")]
+pub struct AnswerAlarmsArgs {
+    /// Also create an alarm for each of these answers, e.g. N-05,N-11, or all
+    ///
+    /// They are about nodes that are watched. explain lists the codes.
+    #[arg(long, value_name = "CODES", hide_short_help = true)]
+    pub alarm_on: Option<Codes>,
 }
 
 fn log_group(name: &str) -> Result<String, String> {

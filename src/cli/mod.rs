@@ -297,9 +297,9 @@ pub struct PortsArgs {
 /// What to do with a cluster's alarms.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AlarmsCommand {
-    /// Create alarms for silent nodes, agent errors and unexpected ports
+    /// Create alarms for silent nodes, agent errors, unexpected ports and chosen answers
     ///
-    /// Removes the alarms of nodes that are gone.
+    /// Removes the alarms of nodes that are gone, and of answers that are not chosen.
     #[command(args = options::alarms_create())]
     Create {
         #[command(flatten)]

@@ -6,10 +6,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, Error, FromArgMatches};
+use nodewatch_answers::Codes;
 use nodewatch_protocol::ObjectForm;
 
 use super::{
-    cloudwatch::{LogGroupArgs, ReportingArgs, TopicArgs},
+    cloudwatch::{AnswerAlarmsArgs, LogGroupArgs, ReportingArgs, TopicArgs},
     connection::{ConnectionArgs, LocalArgs},
     display::{DisplayArgs, MouseArgs, ViewerArgs},
     reports::{IntervalArgs, PortListArgs},
@@ -20,7 +21,7 @@ use crate::model::{LogsSettings, Sides, StorageSettings};
 
 /// The options that the environment (`NODEWATCH_NAME`) and the config file can set too, by their names with underscores.
 /// Those that choose the cluster and the credentials are not among them.
-pub const SETTINGS: [&str; 35] = [
+pub const SETTINGS: [&str; 36] = [
     "image",
     "image_pull_policy",
     "push_agent",
@@ -55,6 +56,7 @@ pub const SETTINGS: [&str; 35] = [
     "log_retention",
     "cluster_name",
     "alarms",
+    "alarm_on",
     "sns_topic",
 ];
 
@@ -89,6 +91,8 @@ pub struct Options {
     pub log_group: LogGroupArgs,
     /// How the session reports.
     pub reporting: ReportingArgs,
+    /// Which answers have alarms.
+    pub alarm_on: Codes,
     /// Who hears of alarms.
     pub sns_topic: Option<String>,
     /// How the screen looks.
@@ -113,6 +117,7 @@ impl Options {
             way: self.credentials.way(),
             alarms: self.reporting.alarms,
             sns_topic: self.sns_topic.clone(),
+            alarm_on: self.alarm_on.clone(),
         })
     }
 
@@ -166,6 +171,7 @@ impl FromArgMatches for Options {
             credentials: group(all)?,
             log_group: group(all)?,
             reporting: group(all)?,
+            alarm_on: group::<AnswerAlarmsArgs>(all)?.alarm_on.unwrap_or_default(),
             sns_topic: group::<TopicArgs>(all)?.sns_topic,
             display: group(all)?,
             mouse: group::<MouseArgs>(all)?.mouse,
@@ -272,7 +278,8 @@ pub(super) fn terminal() -> Vec<Arg> {
         let is_minor = argument.get_help_heading() == Some("Port reports");
         if is_minor { argument.hide_short_help(true) } else { argument }
     });
-    Set(command).upload().cloudwatch().with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>().options()
+    let Set(command) = Set(command).upload().cloudwatch().with::<AnswerAlarmsArgs>();
+    Set(command).with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>().options()
 }
 
 pub(super) fn nodes() -> Vec<Arg> {
@@ -315,7 +322,8 @@ pub(super) fn alarms() -> Vec<Arg> {
 }
 
 pub(super) fn alarms_create() -> Vec<Arg> {
-    Set::new().sites().with::<IntervalArgs>().with::<LogGroupArgs>().with::<TopicArgs>().options()
+    let set = Set::new().sites().with::<IntervalArgs>().with::<LogGroupArgs>();
+    set.with::<TopicArgs>().with::<AnswerAlarmsArgs>().options()
 }
 
 pub(super) fn merge() -> Vec<Arg> {

@@ -16,9 +16,9 @@ use super::{
     watch,
 };
 use crate::{
-    base::text::{lasting, time_of_day},
+    base::text::time_of_day,
     cli::DiagnoseArgs,
-    model::{NodeName, Notice, Place},
+    model::{NodeName, Notice},
     session::{Session, node::NodeState},
 };
 
@@ -77,17 +77,7 @@ fn tell_new(session: &Session, told: &mut Vec<Key>) {
 fn not_seen(session: &Session, missing: &[&Notice], untold: &BTreeSet<NodeName>) -> Vec<String> {
     let mut lines: Vec<String> = missing.iter().map(|notice| notice.headline.clone()).collect();
     lines.extend(untold.iter().map(|name| format!("{name}: what its agent has seen last")));
-    for (name, state) in &session.nodes {
-        let unseen = state.seen.watch.unseen(session.now).total();
-        if unseen > 0 {
-            lines.push(format!("{name}: {} of which not all packets were seen", lasting(unseen)));
-        }
-    }
-    lines.extend(watch::not_judged(session));
-    let blind = session.answers.blind();
-    // On this machine alone there is no API server that could know anything.
-    if session.terms.place != Place::Local && !blind.is_empty() {
-        lines.push(format!("what the API server knows of {}", blind.join(", ")));
-    }
+    // Watching has ended by now.
+    lines.extend(session.blind_spots_beside(|state| state.seen.watch.heard().is_some()));
     lines
 }

@@ -140,10 +140,9 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
                     output::print_values(&records::ALARM_CHANGES, std::iter::once(value), format.format);
                 }
                 Format::Name => output::print_names(std::iter::once(cluster.clone())),
-                Format::Table | Format::Wide => output::say(&format!(
-                    "cluster {cluster}: {} created, {removed} removed (nodes gone)",
-                    counted(made, "alarm")
-                )),
+                Format::Table | Format::Wide => {
+                    output::say(&format!("cluster {cluster}: {} created, {removed} removed", counted(made, "alarm")));
+                }
             }
         }
         AlarmsCommand::List { output: format } => list(logs, format.format).await?,
@@ -175,6 +174,7 @@ async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
         AlarmKind::Silent(node) => ("silent", node.0.clone()),
         AlarmKind::Errors => ("agent-errors", String::new()),
         AlarmKind::Unexpected => ("unexpected-ports", String::new()),
+        AlarmKind::Answer(code) => (code.text(), String::new()),
     };
     match format {
         Format::Json | Format::Yaml => {

@@ -330,7 +330,7 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], unto
     let heads =
         ["NODE", "PAIRS", "ATTEMPTS", "FAILED", "DELAYED", "RETR%", "DNS UNANSWERED", "LOST", "NOT SEEN", "SIZE"];
     output::print_table(&heads, &rows);
-    for text in not_judged(session) {
+    for text in session.not_judged() {
         output::print(&format!("# {text}\n"));
     }
     // Of the others all was decided.
@@ -372,20 +372,6 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], unto
     if failing.len() > shown {
         output::print(&format!("# and {}: -o wide has all\n", counted(failing.len() - shown, "more pair")));
     }
-}
-
-/// How many attempts and questions were not judged, and why.
-pub(super) fn not_judged(session: &Session) -> Vec<String> {
-    let unjudged = session.nodes.values().map(|state| &state.seen.watch.not_judged);
-    let all = |of: fn(&NotJudged) -> u64| unjudged.clone().map(of).fold(0, u64::saturating_add);
-    let counts = [
-        (all(|it| it.one_direction), "as no answer of the kind was ever seen there"),
-        (all(|it| it.first_seconds), "as watching had just begun"),
-        (all(|it| it.dropped), "as packets were dropped around then"),
-        (all(|it| it.undecided), "as watching ended first"),
-    ];
-    let some = counts.into_iter().filter(|(count, _)| *count > 0);
-    some.map(|(count, why)| format!("{count} not judged, {why}")).collect()
 }
 
 fn millis(micros: u64) -> f64 {

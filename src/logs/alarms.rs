@@ -12,7 +12,7 @@ use aws_sdk_cloudwatchlogs::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use nodewatch_protocol::{SESSION_LABEL, UnixMillis};
-use nodewatch_report::{METRICS, NAMESPACE};
+use nodewatch_report::{METRICS, NAMESPACE, metric_of_answer};
 
 use super::{Logs, LogsError};
 use crate::model::{ALARM_MARK, Alarm, AlarmKind, NodeName, SessionId};
@@ -79,15 +79,18 @@ impl Logs {
             AlarmKind::Silent(node) => format!("{prefix}silent/{node}"),
             AlarmKind::Errors => format!("{prefix}agent-errors"),
             AlarmKind::Unexpected => format!("{prefix}unexpected-ports"),
+            AlarmKind::Answer(code) => format!("{prefix}answer/{}", code.text()),
         }
     }
 
-    /// Makes the alarms of these nodes and removes those of nodes that are gone. Returns what was made and removed.
+    /// Makes the alarms of these nodes and of the codes that are set, and removes those of others. Returns what was made and
+    /// removed.
     pub async fn reconcile(&self, scope: &Scope, nodes: &[NodeName]) -> Result<(usize, usize), LogsError> {
         let there: BTreeMap<String, AlarmKind> =
             self.alarms(scope).await?.into_iter().map(|alarm| (alarm.name, alarm.kind)).collect();
         let silent = nodes.iter().cloned().map(AlarmKind::Silent);
-        let wanted: Vec<AlarmKind> = silent.chain([AlarmKind::Errors, AlarmKind::Unexpected]).collect();
+        let answers = self.settings.alarm_on.iter().map(AlarmKind::Answer);
+        let wanted: Vec<AlarmKind> = silent.chain([AlarmKind::Errors, AlarmKind::Unexpected]).chain(answers).collect();
         let names: BTreeSet<String> = wanted.iter().map(|kind| self.name(scope, kind)).collect();
         let gone: Vec<String> = there.keys().filter(|name| !names.contains(*name)).cloned().collect();
         self.delete(&gone).await?;
@@ -105,9 +108,15 @@ impl Logs {
         let dimension = |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
         let cluster = &settings.cluster;
         let (metric, description) = match kind {
-            AlarmKind::Silent(node) => ("Heartbeat", format!("no report from {node}")),
-            AlarmKind::Errors => ("AgentErrors", "an error on a node of the cluster".to_owned()),
-            AlarmKind::Unexpected => ("UnexpectedPorts", "an unexpected port on a node of the cluster".to_owned()),
+            AlarmKind::Silent(node) => ("Heartbeat".to_owned(), format!("no report from {node}")),
+            AlarmKind::Errors => ("AgentErrors".to_owned(), "an error on a node of the cluster".to_owned()),
+            AlarmKind::Unexpected => {
+                ("UnexpectedPorts".to_owned(), "an unexpected port on a node of the cluster".to_owned())
+            }
+            AlarmKind::Answer(code) => {
+                let description = format!("connections fail on a node of the cluster: {} {}", code.text(), code.name());
+                (metric_of_answer(code.text()), description)
+            }
         };
         let session = match scope {
             Scope::Session(session) => format!(", session {session}"),
@@ -138,7 +147,7 @@ impl Logs {
                 .threshold(1.0)
                 .evaluation_periods(MISSED)
                 .treat_missing_data("breaching"),
-            AlarmKind::Errors | AlarmKind::Unexpected => put
+            AlarmKind::Errors | AlarmKind::Unexpected | AlarmKind::Answer(_) => put
                 .statistic(Statistic::Maximum)
                 .comparison_operator(ComparisonOperator::GreaterThanThreshold)
                 .threshold(0.0)
@@ -265,6 +274,7 @@ fn read(alarm: &MetricAlarm, prefix: &str) -> Option<Alarm> {
     let session = if scope == STANDING { None } else { Some(scope.parse().ok()?) };
     let kind = match rest.split_once('/') {
         Some(("silent", node)) => AlarmKind::Silent(node.into()),
+        Some(("answer", code)) => AlarmKind::Answer(code.parse().ok()?),
         None if rest == "agent-errors" => AlarmKind::Errors,
         None if rest == "unexpected-ports" => AlarmKind::Unexpected,
         _ => return None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use nodewatch_answers::{Code, Codes};
 use nodewatch_protocol::{ParsePortError, Port, UnixMillis};
 use nodewatch_report::Stream;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct LogsSettings {
     /// Who is told of an alarm: an SNS topic.
     #[serde(default)]
     pub sns_topic: Option<String>,
+    /// Codes of answers that have an alarm each, where alarms are made.
+    #[serde(default)]
+    pub alarm_on: Codes,
 }
 
 impl LogsSettings {
@@ -139,6 +143,8 @@ pub enum AlarmKind {
     Errors,
     /// Some node has a port that nobody expects.
     Unexpected,
+    /// Connections fail on some node, and that is why.
+    Answer(Code),
 }
 
 /// What the description of every alarm of ours begins with.

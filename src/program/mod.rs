@@ -74,7 +74,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
     if let Some(output) = cli.command.as_ref().and_then(Command::output) {
         headless::write_as(output);
     }
-    topic_has_alarms(&cli, in_force)?;
+    choice_has_alarms(&cli, in_force)?;
     // Shells read the output of some commands, and others list or remove leftovers themselves.
     let quiet = matches!(
         cli.command,
@@ -251,21 +251,22 @@ async fn alarms(options: &Options, command: AlarmsCommand) -> Result<ExitCode, N
         way: options.credentials.way(),
         alarms: true,
         sns_topic: options.sns_topic.clone(),
+        alarm_on: options.alarm_on.clone(),
     });
     let logs = Logs::open(settings).await;
     headless::port_reports::alarms(&logs, command, found.map(|(site, _)| site)).await
 }
 
-/// A topic without alarms is a mistake if it is typed. In the config file it is for the sessions that have alarms.
-fn topic_has_alarms(cli: &Cli, in_force: &[Setting]) -> Result<(), Notice> {
+/// A topic, or a choice of alarms, without alarms is a mistake if it is typed. In the config file it is for the sessions that
+/// have alarms.
+fn choice_has_alarms(cli: &Cli, in_force: &[Setting]) -> Result<(), Notice> {
     let made =
         cli.options.reporting.alarms || matches!(cli.command, Some(Command::Alarms(AlarmsCommand::Create { .. })));
-    let typed = in_force.iter().any(|setting| setting.key == "sns_topic" && setting.source == Source::Flag);
-    if made || !typed {
-        return Ok(());
-    }
-    let next_step = "add --alarms, or drop --sns-topic";
-    let notice = Notice::error("--sns-topic needs alarms", "this command creates none", next_step);
+    let typed = |key: &str| in_force.iter().any(|setting| setting.key == key && setting.source == Source::Flag);
+    let choices = [("sns_topic", "--sns-topic"), ("alarm_on", "--alarm-on")];
+    let Some((_, option)) = choices.into_iter().find(|(key, _)| !made && typed(key)) else { return Ok(()) };
+    let next_step = format!("add --alarms, or drop {option}");
+    let notice = Notice::error(format!("{option} needs alarms"), "this command creates none", next_step);
     Err(notice.of(Failure::BadInput))
 }
 

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use nodewatch_answers::{Answer, Certainty, Code, Engine, Looked, Place, Told, is_wanted};
-use nodewatch_protocol::{SignalsUpdate, Symptoms, UnixMillis};
+use nodewatch_answers::{Answer, Certainty, Code, Engine, Looked, Place, Told, is_wanted, words};
+use nodewatch_protocol::{NotJudged, SignalsUpdate, Symptoms, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Session, node::NodeState};
@@ -151,6 +151,17 @@ impl Session {
         self.answers.told = self.now;
     }
 
+    /// Some of a node's signals will be no more after this update, or all that it does not tell anew.
+    pub(super) fn forget_signals(&mut self, name: &NodeName, update: &SignalsUpdate) {
+        let Some(state) = self.nodes.get(name) else { return };
+        let gone = |id: &u32| update.since.is_some() || update.gone.contains(id);
+        let series = state.seen.signals.series.iter().filter(|(id, _)| gone(id)).map(|(_, state)| state);
+        // Of a counter it matters how it has risen, whoever tells on.
+        for series in series.filter(|series| !series.info().is_counter() && is_wanted(series.info().name)) {
+            self.answers.engine.signal_is_gone((&name.0, series.info().name, &series.item));
+        }
+    }
+
     /// Signals of a node have moved, as it has them now.
     pub(super) fn hear_signals(&mut self, name: &NodeName, update: &SignalsUpdate) {
         let wall = self.wall(self.now);
@@ -183,25 +194,50 @@ impl Session {
         self.answers.judged = self.now;
         let wall = self.wall(self.now);
         self.answers.engine.judge(wall, false);
-        let found: Vec<(Option<String>, String)> = self
-            .answers
-            .current()
-            .filter(|answer| answer.certainty.is_answer() && !before.contains(&(answer.code, answer.place.clone())))
-            .map(|answer| (answer.place.node.clone(), format!("{}: {}", answer.title(), answer.text)))
-            .collect();
-        for (node, text) in found {
-            let now = self.now;
-            if let Some(state) = node.and_then(|node| self.nodes.get_mut(&NodeName(node))) {
-                state.note(now, text);
+        let now = self.now;
+        for answer in self.answers.current().filter(|answer| answer.certainty.is_answer()) {
+            if before.contains(&(answer.code, answer.place.clone())) {
+                continue;
+            }
+            // One that is about more than one node happens on each of them.
+            let nodes = answer.place.node.as_deref().map_or_else(|| words::nodes(answer), |node| [node].into());
+            for node in nodes {
+                if let Some(state) = self.nodes.get_mut(&NodeName(node.to_owned())) {
+                    state.note(now, format!("{}: {}", answer.title(), answer.text));
+                }
             }
         }
+        self.note_for_reports();
         self.freeze_by_answers()
+    }
+
+    /// What this laptop's reports say of each node: the answers that name it.
+    fn note_for_reports(&mut self) {
+        if !self.reports.as_ref().is_some_and(|reports| reports.settings.way == model::Way::Grant) {
+            return;
+        }
+        let mut by_node: BTreeMap<&str, Vec<&Answer>> = BTreeMap::new();
+        for answer in self.answers.current().filter(|answer| answer.certainty.is_answer()) {
+            for node in words::nodes(answer) {
+                by_node.entry(node).or_default().push(answer);
+            }
+        }
+        for (node, answers) in by_node {
+            if let Some(state) = self.nodes.get_mut(&NodeName(node.to_owned())) {
+                state.reporting.answers.note(answers.into_iter());
+            }
+        }
     }
 
     /// What could not be seen, and so is not behind any answer, a sentence each.
     pub fn blind_spots(&self) -> Vec<String> {
+        self.blind_spots_beside(|state| state.is_analysing(self.now))
+    }
+
+    /// The same, where those nodes are, or were, watched.
+    pub fn blind_spots_beside(&self, is_watched: impl Fn(&NodeState) -> bool) -> Vec<String> {
         let mut spots = Vec::new();
-        let unwatched = self.nodes.values().filter(|state| !state.is_analysing(self.now));
+        let unwatched = self.nodes.values().filter(|state| !is_watched(state));
         let unwatched: Vec<&str> = unwatched.map(|state| state.node.name.0.as_str()).collect();
         if !unwatched.is_empty() {
             let more = unwatched.len().saturating_sub(NAMED);
@@ -216,16 +252,11 @@ impl Session {
             spots.push(format!("what is changed in the cluster: nothing is heard of {}", blind.join(", ")));
         }
         let mut unseen = [(0_u64, "dropped"), (0, "behind"), (0, "gone"), (0, "not told")];
-        let mut unjudged = 0_u64;
         for state in self.nodes.values() {
             let watch = &state.seen.watch;
             let of = watch.unseen(self.now);
             for (sum, millis) in unseen.iter_mut().zip([of.dropped, of.behind, of.gone, of.untold]) {
                 sum.0 = sum.0.saturating_add(millis);
-            }
-            let not = &watch.not_judged;
-            for count in [not.first_seconds, not.one_direction, not.dropped, not.undecided] {
-                unjudged = unjudged.saturating_add(count);
             }
         }
         let parts = unseen.iter().filter(|(millis, _)| *millis >= 1_000);
@@ -233,18 +264,27 @@ impl Session {
         if !parts.is_empty() {
             spots.push(format!("time of watched nodes: {}", parts.join(", ")));
         }
-        if unjudged > 0 {
-            spots.push(format!(
-                "{} that were not judged, as not all of them was seen",
-                counted(unjudged as usize, "attempt")
-            ));
-        }
+        spots.extend(self.not_judged());
         let left_out = self.answers.looked().left_out;
         if left_out > 0 {
             spots.push(format!("{} with a symptom that had no room", counted(left_out as usize, "connection")));
         }
         spots.push("what never leaves a pod, and what encrypted connections say".to_owned());
         spots
+    }
+
+    /// How many attempts and questions were not judged, and why.
+    pub fn not_judged(&self) -> Vec<String> {
+        let unjudged = self.nodes.values().map(|state| &state.seen.watch.not_judged);
+        let all = |of: fn(&NotJudged) -> u64| unjudged.clone().map(of).fold(0, u64::saturating_add);
+        let counts = [
+            (all(|it| it.one_direction), "as no answer of the kind was ever seen there"),
+            (all(|it| it.first_seconds), "as watching had just begun"),
+            (all(|it| it.dropped), "as packets were dropped around then"),
+            (all(|it| it.undecided), "as watching ended first"),
+        ];
+        let some = counts.into_iter().filter(|(count, _)| *count > 0);
+        some.map(|(count, why)| format!("{count} not judged, {why}")).collect()
     }
 
     /// All of it, for reports.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nodewatch_protocol::{ExpectedPorts, ReportPlan, ReportState, Request, Retention, UnixMillis};
-use nodewatch_report::{Occasion, Report, Seen, Stream, Watched};
+use nodewatch_report::{Answered, Occasion, Report, Seen, Stream, Watched};
 
 use super::{
     Effect, Event, Session,
@@ -196,7 +196,7 @@ impl Session {
 }
 
 impl NodeState {
-    /// What was seen of its packets, and which of its kernel's counters rose, since the last report.
+    /// What was seen of its packets, which of its kernel's counters rose, and why connections failed, since the last report.
     fn seen_since_report(&mut self) -> Seen {
         let watch = &self.seen.watch;
         let all = &watch.watched;
@@ -208,7 +208,9 @@ impl NodeState {
         };
         let watched = watch.heard().filter(|_| self.is_watching()).map(|(since, _)| (since, sums));
         let counters = self.seen.signals.series.values().filter(|series| series.info().is_counter());
-        self.reporting.seen.since(watched, counters.map(|series| (series.info().name, series.total)))
+        let seen = self.reporting.seen.since(watched, counters.map(|series| (series.info().name, series.total)));
+        let answers = self.reporting.answers.take().into_iter();
+        seen.with(answers.map(|(code, failed, text)| Answered { code: code.text(), failed, text }))
     }
 }
 

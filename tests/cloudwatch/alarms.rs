@@ -1,5 +1,6 @@
 //! Alarms that follow the nodes, and metric filters within their limit.
 
+use nodewatch_answers::Code;
 use nodewatch_testing::bucket::Moto;
 use nodewatch_tui::{
     logs::{Filters, MAX_NAMES, Scope},
@@ -35,7 +36,7 @@ async fn a_thousand_names_leave_no_alarm_of_a_node_that_is_gone() {
         .iter()
         .filter_map(|alarm| match &alarm.kind {
             AlarmKind::Silent(node) => Some(node.clone()),
-            AlarmKind::Errors | AlarmKind::Unexpected => None,
+            AlarmKind::Errors | AlarmKind::Unexpected | AlarmKind::Answer(_) => None,
         })
         .collect();
     silent.sort();
@@ -86,6 +87,33 @@ async fn an_alarm_is_as_it_should_be_and_only_ours_are_removed() {
     assert_eq!(logs.delete_alarms(&cluster).await.expect("removed"), 4);
     let left = metrics.describe_alarms().send().await.expect("a list");
     assert_eq!(left.metric_alarms().len(), 2, "the other two stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_chosen_have_an_alarm_each_and_others_lose_theirs() {
+    let Some(moto) = Moto::start() else { return };
+    let with = |codes: &str| {
+        let mut settings = crate::settings(&moto.endpoint, "g");
+        settings.alarm_on = codes.parse().expect("codes");
+        nodewatch_tui::logs::Logs::with(settings, config())
+    };
+    let session = Scope::Session(SessionId::new(1));
+    let made = with("N-05,N-11").reconcile(&session, &nodes(0..1)).await.expect("made");
+    assert_eq!(made, (5, 0), "a node's, two of the cluster's, two of answers");
+    let changed = with("N-11,N-14").reconcile(&session, &nodes(0..1)).await.expect("made");
+    assert_eq!(changed, (1, 1));
+    let alarms = with("all").alarms(&session).await.expect("a list");
+    let kinds: Vec<&AlarmKind> = alarms.iter().map(|alarm| &alarm.kind).collect();
+    for code in [Code::AcceptQueue, Code::WireLoss] {
+        assert!(kinds.contains(&&AlarmKind::Answer(code)), "{kinds:?}");
+    }
+    let all = metrics(&moto.endpoint).describe_alarms().send().await.expect("a list");
+    let name = Some("nodewatch-tui/test/00000001/answer/N-11");
+    let alarm = all.metric_alarms().iter().find(|alarm| alarm.alarm_name() == name).expect("the queue's");
+    assert_eq!((alarm.metric_name(), alarm.treat_missing_data()), (Some("AnswerN11"), Some("notBreaching")));
+    let said = "nodewatch-tui: connections fail on a node of the cluster: N-11 accept queue full (cluster test, session 00000001)";
+    assert_eq!(alarm.alarm_description(), Some(said));
+    assert_eq!(with("all").delete_alarms(&session).await.expect("removed"), 5, "with their session");
 }
 
 #[tokio::test(flavor = "multi_thread")]

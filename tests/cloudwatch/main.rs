@@ -29,6 +29,7 @@ fn settings(endpoint: &str, group: &str) -> LogsSettings {
         way: Way::Grant,
         alarms: false,
         sns_topic: None,
+        alarm_on: nodewatch_answers::Codes::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     logs, messages,
-    sample::{app, facts, node, on, ports, tunnel},
+    sample::{app, facts, node, on, ports, tunnel, unanswered},
     settings,
 };
 
@@ -105,4 +105,48 @@ async fn what_was_seen_since_the_last_report_and_the_counters_that_rose_are_metr
     let risen = vec![("EnaPpsAllowanceExceeded", 42), ("ConntrackDrop", 5)];
     assert_eq!(seen, sorted([packets([6, 3, 90, 3]), risen].concat()), "those that have not risen are not among them");
     assert_eq!(after, sorted(packets([0; 4])), "since the last report");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_connections_failed_since_the_last_report_is_a_metric_a_code_and_a_sentence() {
+    let Some(moto) = Moto::start() else { return };
+    let settings = settings(&moto.endpoint, "why");
+    let reporter = logs(&moto.endpoint, "why").reporter(&SessionId::new(1));
+    let mut app = app();
+    app.session.reports = Some(Reports::new(settings.clone()));
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let at = |app: &mut App, second: u64, event: Event| {
+        for effect in update(app, event, now + second * 1000) {
+            if let Effect::Report(node, report) = effect {
+                reporter.push(&settings.stream(&node), report);
+            }
+        }
+    };
+    at(&mut app, 0, Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)])));
+    at(&mut app, 0, Event::DeployTo(vec!["a".into()]));
+    at(&mut app, 0, Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))));
+    at(&mut app, 0, tunnel("a", facts()));
+    at(&mut app, 0, tunnel("a", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22"], &[])));
+    at(&mut app, 0, tunnel("a", on()));
+    at(&mut app, 20, Event::Tick);
+    at(&mut app, 30, tunnel("a", Update::Symptoms(Box::new(unanswered(6)))));
+    for second in 31..=40 {
+        at(&mut app, second, Event::Tick);
+    }
+    assert_eq!(app.session.answers.count(), 1);
+    // It is over long before the third report.
+    for second in 41..=300 {
+        at(&mut app, second, Event::Tick);
+    }
+    assert_eq!(app.session.answers.count(), 0);
+    reporter.settle(Duration::from_secs(20)).await;
+    let events = messages(&moto.endpoint, "why", "a").await;
+    let hurt: Vec<Option<u64>> = events.iter().map(|event| metrics(event).get("AnswerN11").copied()).collect();
+    assert_eq!(hurt[..2], [None, Some(6)], "before it, and with it");
+    assert_eq!(hurt.last(), Some(&None), "what is over is not told");
+    let told: Value = serde_json::from_str(&events[1]).expect("JSON");
+    assert_eq!((&told["answers"][0]["code"], &told["answers"][0]["failed"]), (&"N-11".into(), &6.into()));
+    let text = told["answers"][0]["text"].as_str().expect("a sentence");
+    assert!(text.starts_with("6 of 131 connections to 10.0.1.55:8080 were not accepted in time"), "{text}");
 }

@@ -114,6 +114,17 @@ fn an_answer_says_all_of_it_where_it_is_and_in_every_header() {
 }
 
 #[test]
+fn an_answer_is_an_event_of_each_node_that_it_names_once() {
+    let mut app = found();
+    tick(&mut app, 6_000);
+    let events = |app: &App, node: &str| {
+        let events = app.session.nodes[&node.into()].log.told.events.iter();
+        events.filter(|event| event.text.starts_with("N-11 accept queue full: ")).count()
+    };
+    assert_eq!((events(&app, "a"), events(&app, "b")), (1, 0));
+}
+
+#[test]
 fn a_silenced_code_is_a_line_until_the_same_key() {
     let mut app = found();
     assert_eq!(key(&mut app, Action::Silence), []);

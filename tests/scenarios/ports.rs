@@ -35,6 +35,7 @@ pub fn settings(way: Way) -> LogsSettings {
         way,
         alarms: true,
         sns_topic: None,
+        alarm_on: nodewatch_answers::Codes::default(),
     }
 }
 

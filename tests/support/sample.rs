@@ -293,25 +293,11 @@ pub fn unanswered(count: u16) -> Symptoms {
         answered: 131 - u64::from(count),
         ..pair("10.0.2.9", "10.0.1.55", 8080, &[(Symptom::Unanswered, count.into())])
     };
-    let case = |at: u16| Case {
-        what: Finding::Symptom(Symptom::Unanswered),
-        source: told.source,
-        destination: told.destination,
-        ports: (41_000 + at, told.port),
-        service: Service::Tcp,
-        interface: 1,
-        began: (NOW + u64::from(at)) as i64 * 1_000_000,
-        at: (NOW + u64::from(at)) as i64 * 1_000_000,
-        id: None,
-        repeats: 2,
-        hops: Some(62),
-        refusal_hops: None,
-        usual_hops: None,
-        by_server: false,
-        silence_millis: 0,
-        amount: 0,
-        others_pass: false,
-        other: None,
+    let case = |at: u16| {
+        let (source, destination) = ((told.source, 41_000 + at), (told.destination, told.port));
+        let began = (NOW + u64::from(at)) as i64 * 1_000_000;
+        let case = Case::of(Finding::Symptom(Symptom::Unanswered), Service::Tcp, source, destination, began);
+        Case { interface: 1, repeats: 2, hops: Some(62), ..case }
     };
     let cases = (0..count).map(case).collect();
     Symptoms { cases, ..symptoms("eth0", vec![told]) }
@@ -403,6 +389,7 @@ pub fn reporting() -> App {
         way: Way::Grant,
         alarms: true,
         sns_topic: None,
+        alarm_on: nodewatch_answers::Codes::default(),
     }));
     let expect = |port, origin, ready| Expectation {
         node: None,

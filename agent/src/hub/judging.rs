@@ -1,6 +1,7 @@
 //! The flight recorder that freezes by itself: the node judges what it sees, also while nobody is there.
 //!
-//! Owns when it judges: only while a recorder is armed that wants it. What a reason is, is the judge's to say.
+//! Owns when it judges: only while a recorder is armed that wants it, or it is watched and reports by itself. What a reason
+//! is, is the judge's to say.
 
 use nodewatch_protocol::{CaptureState, Freeze, FreezeOn, Froze, Response, Update};
 
@@ -19,18 +20,21 @@ pub(super) struct Own {
 }
 
 impl Hub {
-    /// Freezes the recorder for each reason that there is now and was not lately.
+    /// Freezes the recorder for each reason that there is now and was not lately, and remembers for the node's own reports
+    /// what is found.
     pub(super) fn judge_itself(&mut self) {
-        let Some((on, freeze)) = self.freezes_on() else {
+        let freezes = self.freezes_on();
+        let reports = self.reporting.reports.is_some() && self.seen.watch.state.is_on();
+        if freezes.is_none() && !reports {
             self.seen.own.judge = None;
             return;
-        };
-        let now = unix_millis();
-        let own = &mut self.seen.own;
-        if own.judge.as_ref().is_none_or(|judge| judge.on() != on) {
-            own.judge = Some(Box::new(Judge::new(on, &self.node.hostname, &self.seen.signals, now)));
         }
-        let reasons = own.judge.as_mut().map(|judge| judge.ask(now)).unwrap_or_default();
+        let now = unix_millis();
+        let new = || Box::new(Judge::new(&self.node.hostname, &self.seen.signals, now));
+        let judge = self.seen.own.judge.get_or_insert_with(new);
+        judge.is_for(freezes.map(|(on, _)| on), reports);
+        let reasons = judge.ask(now);
+        let Some((_, freeze)) = freezes else { return };
         for (cause, text) in reasons {
             let freeze = Freeze { cause: Some(cause), ..freeze };
             // What is refused, as by too many that wait, is tried again.

@@ -59,6 +59,9 @@ impl Hub {
     }
 
     pub(super) fn signals_read(&mut self, update: SignalsUpdate) {
+        if let Some(judge) = &mut self.seen.own.judge {
+            judge.signals_gone(&update, &self.seen.signals);
+        }
         self.seen.signals.take(&update);
         if let Some(judge) = &mut self.seen.own.judge {
             judge.signals(&update, &self.seen.signals);

@@ -45,12 +45,13 @@ impl Seen {
     }
 
     /// What reports say besides ports.
-    pub(super) fn standing(&self) -> Standing<'_> {
+    pub(super) fn standing(&mut self) -> Standing<'_> {
+        let answers = self.own.judge.as_mut().map(|judge| judge.answers()).unwrap_or_default();
         let watched = match &self.watch.state {
             WatchState::On { since, .. } => Some((*since, self.watch.sums)),
             WatchState::Off | WatchState::Failed { .. } => None,
         };
-        Standing { watched, counters: self.signals.counters().collect() }
+        Standing { watched, counters: self.signals.counters().collect(), answers }
     }
 }
 

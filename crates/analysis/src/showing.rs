@@ -128,25 +128,16 @@ impl Analysis {
 
 fn question(pair: &PairKey, what: Finding, asked: &Asked) -> Case {
     let Asked { port, id, began, at, hops, told } = *asked;
+    let ends = ((address(pair.source), port), (address(pair.destination), pair.port));
+    let (amount, other) = (told.map_or(0, |told| told.1.into()), told.map(|told| address(told.0)));
     Case {
-        what,
-        source: address(pair.source),
-        destination: address(pair.destination),
-        ports: (port, pair.port),
-        service: pair.service,
         interface: pair.interface,
         began,
-        at,
         id,
-        repeats: 0,
         hops,
-        refusal_hops: None,
-        usual_hops: None,
-        by_server: false,
-        silence_millis: 0,
-        amount: told.map_or(0, |told| told.1.into()),
-        others_pass: false,
-        other: told.map(|told| address(told.0)),
+        amount,
+        other,
+        ..Case::of(what, pair.service, ends.0, ends.1, at)
     }
 }
 

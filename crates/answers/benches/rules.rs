@@ -22,26 +22,10 @@ fn address(number: u32) -> IpAddr {
 
 fn case(number: u32, at: u64, what: Finding) -> Case {
     let nanos = (at * 1_000_000) as i64;
-    Case {
-        what,
-        source: address(number % 997),
-        destination: address(100_000 + number % 37),
-        ports: (30_000 + (number % 20_000) as u16, 8080),
-        service: Service::Tcp,
-        interface: (number % 2) as u16,
-        began: nanos,
-        at: nanos,
-        id: Some((number.wrapping_mul(0x9E37_79B1) ^ at as u32, 7)),
-        repeats: 0,
-        hops: Some(64 - (number % 3) as u8),
-        refusal_hops: None,
-        usual_hops: None,
-        by_server: false,
-        silence_millis: 0,
-        amount: 0,
-        others_pass: false,
-        other: None,
-    }
+    let source = (address(number % 997), 30_000 + (number % 20_000) as u16);
+    let case = Case::of(what, Service::Tcp, source, (address(100_000 + number % 37), 8080), nanos);
+    let id = Some((number.wrapping_mul(0x9E37_79B1) ^ at as u32, 7));
+    Case { interface: (number % 2) as u16, id, hops: Some(64 - (number % 3) as u8), ..case }
 }
 
 fn told(node: u32, at: u64) -> Told {

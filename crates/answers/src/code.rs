@@ -2,6 +2,8 @@
 //!
 //! Owns code and name of each. What each means is told by `explain`, which is made from the same table as the docs.
 
+use std::{collections::BTreeSet, fmt};
+
 use serde::{Deserialize, Serialize};
 
 /// A cause, by its code.
@@ -129,6 +131,54 @@ impl TryFrom<String> for Code {
     }
 }
 
+/// Some of the causes, as they are written on the command line: `N-05,N-11`, or `all`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Codes(BTreeSet<Code>);
+
+impl Codes {
+    /// Each, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Code> {
+        self.0.iter().copied()
+    }
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() == Code::ALL.len() {
+            return out.write_str("all");
+        }
+        let names: Vec<&str> = self.iter().map(Code::text).collect();
+        out.write_str(&names.join(","))
+    }
+}
+
+impl std::str::FromStr for Codes {
+    type Err = UnknownCode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        if text.trim() == "all" {
+            return Ok(Self(Code::ALL.into()));
+        }
+        text.split(',').map(|code| code.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<Codes> for String {
+    fn from(codes: Codes) -> Self {
+        codes.to_string()
+    }
+}
+
+impl TryFrom<String> for Codes {
+    type Error = UnknownCode;
+
+    fn try_from(text: String) -> Result<Self, UnknownCode> {
+        // None at all is nothing that anybody types.
+        if text.is_empty() { Ok(Self::default()) } else { text.parse() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +196,17 @@ mod tests {
         for wrong in ["", "N-", "N-0", "N-17", "N--1", "N-+1", "11x", "\u{661}"] {
             assert!(wrong.parse::<Code>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn several_codes_are_read_as_they_are_written() {
+        let read = |text: &str| text.parse::<Codes>().map(|codes| codes.to_string());
+        assert_eq!(read("N-11, n5,N-11").as_deref(), Ok("N-05,N-11"));
+        assert_eq!(read("all").as_deref(), Ok("all"));
+        for wrong in ["", "N-05,", "N-17", "every"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let none = Codes::default();
+        assert_eq!(Codes::try_from(String::from(none.clone())), Ok(none));
     }
 }

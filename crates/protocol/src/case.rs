@@ -134,6 +134,39 @@ pub struct Case {
     pub other: Option<IpAddr>,
 }
 
+impl Case {
+    /// One of which no more is known than what every one has: who asks whom, with their ports, and when. It was seen at the
+    /// first interface.
+    pub fn of(
+        what: Finding,
+        service: Service,
+        (source, port): (IpAddr, u16),
+        (destination, on): (IpAddr, u16),
+        at: i64,
+    ) -> Self {
+        Self {
+            what,
+            source,
+            destination,
+            ports: (port, on),
+            service,
+            interface: 0,
+            began: at,
+            at,
+            id: None,
+            repeats: 0,
+            hops: None,
+            refusal_hops: None,
+            usual_hops: None,
+            by_server: false,
+            silence_millis: 0,
+            amount: 0,
+            others_pass: false,
+            other: None,
+        }
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 fn is_zero(count: &u32) -> bool {
     *count == 0

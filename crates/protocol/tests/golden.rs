@@ -308,26 +308,10 @@ fn case() -> Case {
 
 /// One with what every one has.
 fn bare_case() -> Case {
-    Case {
-        what: Finding::Stray,
-        source: "10.0.0.1".parse().expect("an address"),
-        destination: "2001:db8::1".parse().expect("an address"),
-        ports: (40_000, 443),
-        service: Service::Tcp,
-        interface: 1,
-        began: 1_700_000_000_000_000_000,
-        at: 1_700_000_001_000_000_000,
-        id: None,
-        repeats: 0,
-        hops: None,
-        refusal_hops: None,
-        usual_hops: None,
-        by_server: false,
-        silence_millis: 0,
-        amount: 0,
-        others_pass: false,
-        other: None,
-    }
+    let end = |address: &str, port| (address.parse().expect("an address"), port);
+    let (source, destination) = (end("10.0.0.1", 40_000), end("2001:db8::1", 443));
+    let whole = Case::of(Finding::Stray, Service::Tcp, source, destination, 1_700_000_001_000_000_000);
+    Case { interface: 1, began: 1_700_000_000_000_000_000, ..whole }
 }
 
 fn whole_signals() -> SignalsUpdate {

@@ -3,7 +3,7 @@
 //! Owns what a report lists, leaves out and counts, for both programs; the events' form, and how a report that is too large for one is spread over several. The form of `_aws` is that of the
 //! CloudWatch embedded metric format specification. Pure.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use nodewatch_ports::{Expected, ListedPortFields, PortClass, PortKey, contains};
 use nodewatch_protocol::{Port, ReportPlan, UnixMillis};
@@ -177,7 +177,7 @@ impl<'a> Report<'a> {
         let metrics: Vec<Value> = METRICS
             .iter()
             .filter(|&&name| name != "UnexpectedPorts" || self.unexpected.is_some())
-            .copied()
+            .map(|name| Cow::Borrowed(*name))
             .chain(self.seen.metrics().map(|(name, _)| name))
             .map(|name| json!({"Name": name, "Unit": "Count"}))
             .collect();
@@ -197,7 +197,10 @@ impl<'a> Report<'a> {
             value["UnexpectedPorts"] = json!(unexpected);
         }
         for (name, count) in self.seen.metrics() {
-            value[name] = json!(count);
+            value[name.as_ref()] = json!(count);
+        }
+        if !self.seen.answers.is_empty() {
+            value["answers"] = json!(self.seen.answers);
         }
     }
 }
@@ -237,9 +240,12 @@ mod tests {
         let seen = Seen {
             watched: Some(crate::Watched { failed: 4, ..crate::Watched::default() }),
             moved: [("ConntrackDrop".to_owned(), 7)].into(),
+            answers: vec![crate::Answered { code: "N-11", failed: 9, text: "9 of 12".to_owned() }],
         };
         let watched = report(&[], None).with(seen);
         assert_eq!((&read(&watched)["FailedAttempts"], &read(&watched)["ConntrackDrop"]), (&json!(4), &json!(7)));
+        assert_eq!(read(&watched)["AnswerN11"], json!(9));
+        assert_eq!(read(&watched)["answers"], json!([{"code": "N-11", "failed": 9, "text": "9 of 12"}]));
         for report in [report(&["tcp 0.0.0.0:22", "udp6 [::1]:53"], Some(1)), report(&[], None), watched] {
             let event = read(&report);
             let directive = &event["_aws"]["CloudWatchMetrics"][0];

@@ -15,7 +15,7 @@ pub use event::{Event, METRICS, NAMESPACE, Report, ReportedPort};
 pub use limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES};
 pub use queue::{Entry, Queue, Settled};
 pub use schedule::{Occasion, Schedule};
-pub use seen::{Reported, SEEN_METRICS, Seen, Watched, metric_of};
+pub use seen::{Answered, Reported, SEEN_METRICS, Seen, Watched, metric_of, metric_of_answer};
 pub use stream::{Stream, check_group, check_retention};
 
 /// An error and its causes on one line, joined by colons. A cause that its effect already tells is not said twice.

@@ -1,10 +1,12 @@
-//! What a report says besides ports: what was seen of packets since the last one, and which of the kernel's counters rose.
+//! What a report says besides ports: what was seen of packets since the last one, which of the kernel's counters rose, and
+//! why connections failed.
 //!
 //! Owns the metrics' names, which of the signals are among them, and what has happened since the last report. Pure.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use nodewatch_protocol::{Sums, UnixMillis};
+use serde::Serialize;
 
 /// Metrics of what was seen of packets; they are in reports of nodes that are watched.
 pub const SEEN_METRICS: [&str; 4] = ["FailedAttempts", "DelayedAttempts", "RetransmittedSegments", "DnsUnanswered"];
@@ -40,15 +42,42 @@ pub struct Seen {
     pub watched: Option<Watched>,
     /// Counters that rose, by the names of their metrics, and by how much.
     pub moved: BTreeMap<String, u64>,
+    /// Why connections failed, as far as there is an answer.
+    pub answers: Vec<Answered>,
+}
+
+/// An answer as reports have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answered {
+    /// Its code: `N-11`.
+    pub code: &'static str,
+    /// How many connections and questions all answers of that code have hurt at once, within a minute.
+    pub failed: u64,
+    /// What the one says that has hurt most.
+    pub text: String,
+}
+
+/// The metric of an answer's code: `N-11` is `AnswerN11`.
+pub fn metric_of_answer(code: &str) -> String {
+    format!("Answer{}", code.replace('-', ""))
 }
 
 impl Seen {
+    /// With the answers that there were.
+    #[must_use]
+    pub fn with(self, answers: impl IntoIterator<Item = Answered>) -> Self {
+        Self { answers: answers.into_iter().collect(), ..self }
+    }
+
     /// The metrics that a report has of it.
-    pub(crate) fn metrics(&self) -> impl Iterator<Item = (&str, u64)> {
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = (Cow<'_, str>, u64)> {
         let watched = self.watched.map(|Watched { failed, delayed, retransmitted, dns_unanswered }| {
             SEEN_METRICS.into_iter().zip([failed, delayed, retransmitted, dns_unanswered])
         });
-        watched.into_iter().flatten().chain(self.moved.iter().map(|(name, by)| (name.as_str(), *by)))
+        let watched = watched.into_iter().flatten().map(|(name, count)| (Cow::Borrowed(name), count));
+        let moved = self.moved.iter().map(|(name, by)| (Cow::Borrowed(name.as_str()), *by));
+        let answers = self.answers.iter().map(|one| (Cow::Owned(metric_of_answer(one.code)), one.failed));
+        watched.chain(moved).chain(answers)
     }
 }
 
@@ -104,7 +133,7 @@ impl Reported {
         });
         // What was told before a rest is not told again after it.
         self.watched = watched.or(self.watched);
-        Seen { watched: watched_since, moved }
+        Seen { watched: watched_since, moved, answers: Vec::new() }
     }
 }
 
@@ -134,9 +163,9 @@ mod tests {
             ]
         };
         let first = reported.since(watched(3), ena(1, 2).into_iter());
-        let metrics: Vec<(&str, u64)> = first.metrics().collect();
-        assert_eq!(metrics[..2], [("FailedAttempts", 3), ("DelayedAttempts", 1)]);
-        assert_eq!(metrics[4..], [("EnaPpsAllowanceExceeded", 3)], "what has not moved is no metric");
+        let metrics: Vec<(String, u64)> = first.metrics().map(|(name, count)| (name.into_owned(), count)).collect();
+        assert_eq!(metrics[..2], [("FailedAttempts".to_owned(), 3), ("DelayedAttempts".to_owned(), 1)]);
+        assert_eq!(metrics[4..], [("EnaPpsAllowanceExceeded".to_owned(), 3)], "what has not moved is no metric");
         let second = reported.since(watched(10), ena(1, 7).into_iter());
         assert_eq!(second.watched.map(|it| (it.failed, it.delayed)), Some((7, 0)));
         assert_eq!(second.moved.get("EnaPpsAllowanceExceeded"), Some(&5));

@@ -150,7 +150,7 @@ fn what_is_in_force_can_be_read_back() {
 
 /// An option of each group, with a value, and the commands that take it. The terminal program, `attach` and `config` take
 /// all of them.
-const GROUPS: [(&[&str], &[&str]); 20] = [
+const GROUPS: [(&[&str], &[&str]); 21] = [
     (
         &["--kubeconfig", "/nonexistent/k"],
         &["nodes", "ports", "capture", "diagnose", "sessions", "cleanup", "alarms", "preflight"],
@@ -190,6 +190,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
     (&["--cloudwatch", "g"], &["ports", "alarms"]),
     (&["--alarms"], &["ports"]),
     (&["--sns-topic", "arn:aws:sns:eu-west-1:123456789012:t"], &["ports", "alarms create"]),
+    (&["--alarm-on", "N-05,N-11"], &["alarms create"]),
     (&["--theme", "dark"], &["replay"]),
     (&["--mouse", "false"], &[]),
 ];

@@ -16,6 +16,7 @@ pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use nodewatch_answers::Worst;
 use nodewatch_ports::PortHistory;
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, FreezeCause, Froze, Port, PortChange,
@@ -179,6 +180,8 @@ pub struct Reporting {
     pub errors: u64,
     /// How far what is reported besides ports was at the last one.
     pub(super) seen: Reported,
+    /// Answers that name it, since the last one.
+    pub(super) answers: Worst,
     /// What the agent was told to report by itself.
     pub told: Option<ReportPlan>,
     /// How that stands.
