@@ -179,20 +179,26 @@ impl Session {
         }
     }
 
-    /// What a flight recorder has saved is delivered at once: here, where its agent has no other sink.
+    /// What a flight recorder has saved is delivered at once: here, where its agent has no other sink. One that freezes by
+    /// itself was asked to when it was armed: what it has saved while nobody was there comes too.
     pub(super) fn bring_frozen_home(&mut self, name: &NodeName) -> Vec<Effect> {
+        let (ring, now) = (self.ring_bytes(), self.now);
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         let here = state.ring.as_ref().is_some_and(|ring| ring.sink == SinkState::Ring);
         if !(here && state.is_armed()) {
             return Vec::new();
         }
         // By the ring's order: the node's clock may have been set meanwhile.
-        let (Before::UpTo(before), Some(mut frozen)) = (state.counts.before, state.counts.frozen) else {
+        let by_itself =
+            state.freezes_by_itself().then_some(Frozen { after: None, left: ring, from: now, until: now, earlier: 0 });
+        let (Before::UpTo(before), Some(mut frozen)) = (state.counts.before, state.counts.frozen.or(by_itself)) else {
             return Vec::new();
         };
         let before = before.max(frozen.after);
         let is_later = |file: &CaptureFile| before.is_none_or(|before| file.sequence > before);
-        let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && is_later(file);
+        // What somebody has fetched is looked for here.
+        let is_alone = |file: &CaptureFile| !file.fetched && !state.fetches.contains_key(&file.name);
+        let saved = |file: &&CaptureFile| is_alone(file) && is_later(file);
         let mut fits = |file: &&CaptureFile| {
             let left = frozen.left.checked_sub(file.size);
             frozen.left = left.unwrap_or(frozen.left);

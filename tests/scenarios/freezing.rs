@@ -1,12 +1,13 @@
 //! Flight recorders that freeze by themselves, as far as it is the laptop's to say.
 
 use nodewatch_protocol::{
-    Case, Freeze, FreezeCause, FreezeOn, Froze, Recorder, Role, Sums, Symptoms, WatchedInterface, WatchedPair,
+    CaptureFile, Case, Freeze, FreezeCause, FreezeOn, Froze, Recorder, RingState, Role, Sums, Symptoms,
+    WatchedInterface, WatchedPair,
 };
 use serde_json::json;
 
 use super::*;
-use crate::sample::pair;
+use crate::sample::{file, pair};
 
 /// The clock, second by second.
 const SECOND: u64 = 1_000;
@@ -111,4 +112,38 @@ fn a_recorder_that_has_frozen_by_itself_says_why_and_is_not_asked_for_the_same()
     assert_eq!(state.saving(NOW), Some(10 * SECOND), "what it saves is waited for and brought home");
     let effects = lost_between(&mut app, NOW + SECOND, 20);
     assert_eq!(freezes(effects), [("b".into(), freeze)]);
+}
+
+/// The program was away, or its tunnel was.
+#[test]
+fn what_a_recorder_has_saved_by_itself_meanwhile_comes_home_and_nothing_else() {
+    let saved = |sequence: u64, ended: u64| CaptureFile {
+        sequence,
+        ended,
+        ..file(&format!("{sequence}.pcapng"), 400, FileState::Closed)
+    };
+    let old = saved(1, NOW - 90_000);
+    let elsewhere = CaptureFile { fetched: true, sha256: Some("aa".into()), ..saved(3, NOW - 20_000) };
+    let growing = CaptureFile { state: FileState::Open, ..saved(5, 0) };
+    let list = vec![old, saved(2, NOW - 30_000), elsewhere.clone(), saved(4, NOW - 10_000), growing];
+    let attached = |freeze_on| {
+        let mut app = live();
+        app.session.terms.ring_bytes = Some(1_000);
+        feed(&mut app, [Event::Attach { began: NOW - 100_000, ends: Some(NOW + 7_200_000), stood_in: false }]);
+        let spec = CaptureSpec { recorder: Some(Recorder::default()), freeze_on, ..CaptureSpec::default() };
+        let state = CaptureState::Running { since: NOW - 60_000, interfaces: vec!["eth0".into()], spec };
+        feed(&mut app, [tunnel("a", Update::Ring(RingState::default())), tunnel("a", Update::Capture(state))]);
+        app
+    };
+    let fetch = |file: CaptureFile| Effect::Fetch("a".into(), file);
+    let mut app = attached(Some(FreezeOn::Verdict));
+    let effects = update(&mut app, tunnel("a", Update::Files(list.clone())), NOW);
+    let looked_for = Effect::LookFor("a".into(), elsewhere.clone());
+    let wanted = [fetch(saved(2, NOW - 30_000)), fetch(saved(4, NOW - 10_000)), looked_for.clone()];
+    assert!(effects.len() == 3 && wanted.iter().all(|one| effects.contains(one)), "{effects:?}");
+    let closed = Update::FilesChanged { files: vec![saved(5, NOW), saved(6, NOW)], gone: vec![] };
+    assert_eq!(update(&mut app, tunnel("a", closed), NOW), [], "no more than a ring holds");
+    // One that is frozen by key alone was asked by somebody, who has what he asked for.
+    let effects = update(&mut attached(None), tunnel("a", Update::Files(list)), NOW);
+    assert_eq!(effects, [looked_for]);
 }

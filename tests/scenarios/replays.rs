@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use nodewatch_answers::{Certainty, Code, News, Pod, PodPhase, Source};
 use nodewatch_tui::{
-    model::{LogsSettings, NodesChange, Place, Readiness, Removal, S3Url, Way},
+    model::{LogsSettings, NodesChange, Place, Readiness, Removal, S3Url, TunnelChange, Way},
     record::{Player, Recorder},
     screens::{Action, App, Input},
     session::{Event, FileTerms, Happened, Permission, S3Terms, State, Terms, delivery::StorageInfo},
@@ -27,6 +28,7 @@ fn starts() -> Vec<(&'static str, Terms)> {
         way: Way::Grant,
         alarms: true,
         sns_topic: None,
+        alarm_on: nodewatch_answers::Codes::default(),
     });
     vec![
         ("plain", plain.clone()),
@@ -82,7 +84,7 @@ fn starts() -> Vec<(&'static str, Terms)> {
 fn incident() -> Vec<Happened<Input>> {
     let key = |action| Happened::from(Input::Key(action));
     let nodes = ["a", "b"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
-    let up = nodewatch_tui::model::TunnelChange::Up(nodewatch_protocol::Hello::of("nodewatch-agent", "0.1.0"));
+    let up = TunnelChange::Up(nodewatch_protocol::Hello::of("nodewatch-agent", "0.1.0"));
     let files = nodewatch_protocol::Update::Files(vec![file(
         "20231114T221208.000000Z-0001.pcapng",
         67_108_000,
@@ -113,11 +115,11 @@ fn incident() -> Vec<Happened<Input>> {
 }
 
 /// The session that was recorded, and the same of its recording.
-fn recorded(terms: Terms, path: &Path) -> (App, App) {
+fn recorded(terms: Terms, incident: Vec<Happened<Input>>, path: &Path) -> (App, App) {
     let mut app = App::begin(terms);
     let mut recorder = Recorder::create(path).expect("a file");
     recorder.begin(&app.session.terms).expect("written");
-    for (second, happened) in (0..).zip(incident()) {
+    for (second, happened) in (0..).zip(incident) {
         let now = NOW + second * 1000;
         recorder.event(&happened, now).expect("written");
         // What it makes a program do is not recorded.
@@ -135,7 +137,7 @@ fn a_replay_says_what_the_session_said_whatever_it_began_with() {
     let mut receipts = std::collections::BTreeSet::new();
     for (name, terms) in starts() {
         let path = folder.path().join(name.replace(' ', "-"));
-        let (app, again) = recorded(terms, &path);
+        let (app, again) = recorded(terms, incident(), &path);
         assert_eq!(again.session.terms, app.session.terms, "{name}");
         let text = app.session.receipt().text();
         assert_eq!(again.session.receipt().text(), text, "{name}");
@@ -148,4 +150,36 @@ fn a_replay_says_what_the_session_said_whatever_it_began_with() {
         receipts.insert(text);
     }
     assert!(receipts.len() > 3, "the starts differ in what is said of them: {receipts:?}");
+}
+
+/// What the API server said while connections failed is in the recording, and with it why they did.
+#[test]
+fn a_replay_gives_the_answers_that_need_what_the_cluster_was_doing() {
+    let pod = |phase, deleted| Pod {
+        name: "shop/api-1".into(),
+        uid: "u1".into(),
+        node: "a".into(),
+        addresses: vec!["10.0.1.55".parse().expect("an address")],
+        phase,
+        started: NOW - 3_600_000,
+        deleted,
+        ..Pod::default()
+    };
+    let of_pods = |news: Vec<News>| Event::Changes(news).into();
+    let listed = vec![News::Lists(Source::Pods), News::Pod(pod(PodPhase::Ready, None)), News::Listed(Source::Pods)];
+    let leaves = vec![News::Pod(pod(PodPhase::Terminating, Some(NOW + 8_000)))];
+    let mut incident = incident();
+    let is_watched = |it: &Happened<Input>| {
+        matches!(it, Happened::Event(Event::Tunnel(_, TunnelChange::Update(nodewatch_protocol::Update::Watch(_)))))
+    };
+    let watched = incident.iter().position(is_watched).expect("watched");
+    incident.splice(watched + 1..watched + 1, [Event::Tick.into(), of_pods(listed), of_pods(leaves)]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (app, again) = recorded(app().session.terms, incident, &folder.path().join("journal"));
+    let answers = |app: &App| app.session.answers.current().cloned().collect::<Vec<_>>();
+    let [answer] = &answers(&app)[..] else { panic!("one: {:?}", answers(&app)) };
+    assert_eq!((answer.code, answer.certainty), (Some(Code::EndpointGone), Certainty::Verdict));
+    assert!(answer.text.contains("its pod shop/api-1 is being deleted"), "{}", answer.text);
+    assert_eq!(answers(&again), answers(&app));
+    assert_eq!(again.session.answers.blind(), app.session.answers.blind());
 }

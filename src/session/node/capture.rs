@@ -2,7 +2,7 @@
 //!
 //! Owns what an agent's word of its capture does to the node. Pure.
 
-use nodewatch_protocol::{CaptureState, FileState, FreezeCause, Recorder, StopReason, UnixMillis};
+use nodewatch_protocol::{CaptureState, FileState, FreezeCause, FreezeOn, Recorder, StopReason, UnixMillis};
 
 use super::{Agent, Asked, Before, Listed, NodeState, Run, Sample};
 use crate::base::text;
@@ -58,11 +58,19 @@ impl NodeState {
 
     /// Its flight recorder is to freeze on the cause of that number; `certain`: nothing else is left.
     pub(in crate::session) fn is_to_freeze(&self, cause: u8, certain: bool) -> bool {
-        let on = match &self.capture {
+        self.freezes_on().is_some_and(|on| on.takes(cause, certain))
+    }
+
+    /// Its flight recorder was armed to freeze by itself.
+    pub(in crate::session) fn freezes_by_itself(&self) -> bool {
+        self.freezes_on().is_some()
+    }
+
+    fn freezes_on(&self) -> Option<FreezeOn> {
+        match &self.capture {
             CaptureState::Running { spec, .. } => spec.freeze_on,
             CaptureState::Idle | CaptureState::Stopped { .. } => None,
-        };
-        on.is_some_and(|on| on.takes(cause, certain))
+        }
     }
 
     /// It has not frozen for that reason lately.
