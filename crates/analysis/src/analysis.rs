@@ -13,10 +13,11 @@ use nodewatch_protocol::{Service, Symptom, Tunnel};
 use crate::{
     Seen,
     cases::Cases,
-    connection::{Connection, FATES, Said},
+    connection::{Connection, Said},
     decode::{self, Class, Headers, Link, Tuple},
     detail::{ACK, RST, SYN, Segment, hops_left},
     echoes::Echoes,
+    fate::FATES,
     flow::Marks,
     judging::{Judging, Kind, Unjudged},
     neighbours::Neighbours,

@@ -9,6 +9,7 @@ use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
     detail::{ACK, FIN, RST, SYN, Segment},
+    fate::Fate,
     flow::{Flow, Marks},
     table::Place,
 };
@@ -28,66 +29,6 @@ const STUCK: u8 = 3;
 /// A packet that comes from nowhere is refused at once.
 const AT_ONCE: i64 = 5_000_000;
 
-/// How far a connection has come, a bit each, as Wireshark counts it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fate(u8);
-
-/// What Wireshark calls how far a connection has come (`tcp.completeness`), in the order of [`Fate::kind`].
-pub const FATES: [&str; 7] =
-    ["syn_sent", "client_established", "established", "data", "complete_no_data", "complete_with_data", "incomplete"];
-
-impl Fate {
-    /// It was begun.
-    pub const SYN: u8 = 1;
-    /// The beginning was answered.
-    pub const SYN_ACK: u8 = 2;
-    /// Something was acknowledged.
-    pub const ACK: u8 = 4;
-    /// It carried data.
-    pub const DATA: u8 = 8;
-    /// An end has sent its last.
-    pub const FIN: u8 = 16;
-    /// It was reset.
-    pub const RST: u8 = 32;
-
-    /// One of these has happened.
-    pub fn has(self, bits: u8) -> bool {
-        self.0 & bits != 0
-    }
-
-    /// Which of [`FATES`] it is: the last one of those whose beginning was not seen, or not answered in order.
-    pub fn kind(self) -> usize {
-        const BEGUN: u8 = Fate::SYN | Fate::SYN_ACK | Fate::ACK;
-        let is_over = self.has(Self::FIN | Self::RST);
-        match self.0 & !(Self::FIN | Self::RST) {
-            Self::SYN if !is_over => 0,
-            3 if !is_over => 1,
-            BEGUN if !is_over => 2,
-            15 if !is_over => 3,
-            BEGUN => 4,
-            15 => 5,
-            _ => 6,
-        }
-    }
-
-    fn advance(&mut self, segment: &Segment<'_>, is_first: bool) {
-        let begins = segment.has(SYN) && !segment.has(ACK);
-        if is_first {
-            self.0 = if begins { Self::SYN } else { 0 };
-            return;
-        }
-        if segment.has(ACK) {
-            self.0 |= match (segment.has(SYN), segment.length) {
-                (true, _) => Self::SYN_ACK,
-                (false, 0) => Self::ACK,
-                (false, _) => Self::DATA,
-            };
-            self.0 |= if segment.has(FIN) { Self::FIN } else { 0 };
-        }
-        self.0 |= if segment.has(RST) { Self::RST } else { 0 };
-    }
-}
-
 /// What is known of an attempt to connect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Attempt {
@@ -95,6 +36,8 @@ enum Attempt {
     #[default]
     Unseen,
     Waiting,
+    /// An answer was seen, and nothing that it answers: that has come another way. With the number of that.
+    Unasked(u32),
     Answered,
     /// The end that began it has gone on after the answer.
     Established,
@@ -243,6 +186,9 @@ impl Connection {
 
     /// What stays the same wherever it is seen, where its beginning was.
     pub(crate) fn id(&self) -> Option<(u32, u32)> {
+        if let Attempt::Unasked(sequence) = self.attempt {
+            return Some((sequence, self.stamp));
+        }
         self.beginning().filter(|_| self.asked.is_some()).map(|sequence| (sequence, self.stamp))
     }
 
@@ -312,6 +258,10 @@ impl Connection {
         if self.attempt == Attempt::Answered && side == self.client && segment.has(ACK) && !segment.has(SYN | RST) {
             self.attempt = Attempt::Established;
         }
+        if matches!(self.attempt, Attempt::Unasked(_)) && side == self.client && !segment.has(SYN | RST) {
+            // It goes on here after all.
+            self.attempt = Attempt::Unseen;
+        }
         if segment.has(RST) {
             self.reset(side, segment, at, hops, &mut said);
         } else {
@@ -370,6 +320,11 @@ impl Connection {
     fn begin(&mut self, side: usize, segment: &Segment<'_>, at: i64, said: &mut Said) {
         if segment.has(ACK) {
             self.client = 1 - side;
+            if self.attempt == Attempt::Unseen && !self.ends[self.client].seen {
+                self.attempt = Attempt::Unasked(segment.acknowledged.wrapping_sub(1));
+                (self.answered, self.stamp) = (at, segment.stamps().map_or(0, |(_, echoed)| echoed));
+                return;
+            }
             if self.attempt != Attempt::Waiting {
                 said.finding = self.answers_again(at);
                 return;
@@ -387,7 +342,7 @@ impl Connection {
                 self.repeated |= at.saturating_sub(asked) >= REPEATED;
                 self.repeats = self.repeats.saturating_add(1);
             }
-            (Attempt::Unseen, _) => {
+            (Attempt::Unseen | Attempt::Unasked(_), _) => {
                 (self.attempt, self.asked, said.attempt) = (Attempt::Waiting, Some(at), true);
                 self.stamp = segment.stamps().map_or(0, |(own, _)| own);
             }
@@ -408,7 +363,8 @@ impl Connection {
         if self.attempt == Attempt::Failed || std::mem::replace(&mut self.was_reset, true) {
             return;
         }
-        let is_unknown = self.attempt == Attempt::Unseen && !self.ends[side].seen && self.ends[1 - side].seen;
+        let is_unseen = matches!(self.attempt, Attempt::Unseen | Attempt::Unasked(_));
+        let is_unknown = is_unseen && !self.ends[side].seen && self.ends[1 - side].seen;
         if is_unknown && at.saturating_sub(self.last) <= AT_ONCE && !self.ends[1 - side].done {
             said.finding = Some(Finding::Stray);
         }
@@ -439,7 +395,7 @@ impl Connection {
     fn answers_again(&self, at: i64) -> Option<Finding> {
         let is_late = at.saturating_sub(self.answered) >= REPEATED;
         match self.attempt {
-            Attempt::Answered if is_late => Some(Finding::AnswerRepeated),
+            Attempt::Answered | Attempt::Unasked(_) if is_late => Some(Finding::AnswerRepeated),
             Attempt::Established if is_late => Some(Finding::NotAccepted),
             _ => None,
         }
@@ -492,7 +448,7 @@ impl Connection {
             _ => 0,
         };
         Portrait {
-            began: self.asked.unwrap_or(at),
+            began: if matches!(self.attempt, Attempt::Unasked(_)) { self.answered } else { self.asked.unwrap_or(at) },
             id: self.id(),
             repeats: self.repeats,
             hops: self.ends[self.client].hops,

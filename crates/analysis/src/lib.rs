@@ -11,6 +11,7 @@ mod datagrams;
 pub mod decode;
 pub mod detail;
 mod echoes;
+mod fate;
 mod flow;
 mod judging;
 mod neighbours;
@@ -25,8 +26,8 @@ mod tests;
 mod times;
 
 pub use analysis::{Analysis, Limits, Totals};
-pub use connection::FATES;
 pub use echoes::Echoes;
+pub use fate::FATES;
 pub use flow::Marks;
 pub use judging::Unjudged;
 pub use nodewatch_protocol::{Service, Symptom};

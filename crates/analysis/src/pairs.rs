@@ -8,7 +8,7 @@ use nodewatch_protocol::{Service, Sums, Symptom, Tunnel};
 
 use crate::{
     Seen,
-    connection::FATES,
+    fate::FATES,
     table::{Place, Table},
     times::Times,
 };

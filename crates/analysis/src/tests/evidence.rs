@@ -1,5 +1,7 @@
 //! What is judged only by what was seen before, in its own time, and once on its node.
 
+use nodewatch_protocol::Finding;
+
 use super::*;
 
 #[test]
@@ -126,6 +128,29 @@ fn an_attempt_whose_ends_go_on_was_answered_on_another_way() {
         let (counts, _) = listening.counts(Service::Tcp);
         assert_eq!((counts.answered, counts.both(Symptom::Unanswered)), (0, 1));
     }
+}
+
+/// The question came by another interface: the answer alone is seen, and known by what it answers.
+#[test]
+fn an_answer_that_is_repeated_is_told_also_where_its_question_was_not_seen() {
+    let told = |packets: &[(i64, Vec<u8>)]| {
+        let mut listening = Listening::new();
+        listening.later(0);
+        for (at, packet) in packets {
+            listening.see(5 * SECOND + at, packet);
+        }
+        let mut cases = Vec::new();
+        listening.analysis.tell_cases(20 * SECOND, |case| cases.push(case));
+        cases.into_iter().map(|case| (case.what, case.id.map(|id| id.0), case.hops, case.began)).collect::<Vec<_>>()
+    };
+    let answer = back(SYN | ACK, (500, 101), 0);
+    let again = [(0, answer.clone()), (SECOND, answer.clone())];
+    assert_eq!(told(&again), [(Finding::AnswerRepeated, Some(100), None, 5 * SECOND)]);
+    assert_eq!(told(&again[..1]), [], "that may be how its packets go");
+    let goes_on = [again[0].clone(), (SECOND / 2, there(ACK, (101, 501), 0)), again[1].clone()];
+    assert_eq!(told(&goes_on), [], "it has come after all");
+    let overtaken = [again[0].clone(), (1, there(SYN, (100, 0), 0)), (2, answer), (3, there(ACK, (101, 501), 0))];
+    assert_eq!(told(&overtaken).iter().filter(|case| case.0 != Finding::Answered).count(), 0, "{overtaken:?}");
 }
 
 #[test]
