@@ -2,7 +2,7 @@
 //!
 //! Owns the words and fields of both. Must not know how answers are found.
 
-use nodewatch_answers::{Answer, Certainty, Looked, Proof, words};
+use nodewatch_answers::{Answer, Certainty, ClockGap, Looked, Proof, words};
 use serde_json::{Value, json};
 
 use super::{ExitCode, merge, output, records};
@@ -36,7 +36,7 @@ fn value(answer: &Answer) -> Value {
         "code": answer.code.map(nodewatch_answers::Code::text), "certainty": answer.certainty.word(),
         "text": answer.text, "place": answer.place, "since": answer.since, "until": answer.until,
         "failed": answer.failed, "of": answer.of, "in_all": answer.in_all,
-        "proof": answer.proof.iter().map(proof).collect::<Vec<_>>(), "counters": answer.counters,
+        "proof": answer.proof.iter().map(proof).collect::<Vec<_>>(), "clocks": answer.clocks.iter().map(clocks).collect::<Vec<_>>(), "counters": answer.counters,
         "ruled_out": answer.ruled_out, "not_seen": answer.not_seen, "runner_up": answer.runner_up,
         "next": answer.next, "filter": answer.filter(),
     })
@@ -47,6 +47,11 @@ fn proof(proof: &Proof) -> Value {
         "time": merge::exact(proof.at), "source": words::end(proof.source), "destination": words::end(proof.destination),
         "service": proof.service.name(), "what": proof.what, "seen": proof.seen, "missing": proof.missing,
     })
+}
+
+fn clocks(gap: &ClockGap) -> Value {
+    let millis = |nanos: i64| nanos as f64 / 1e6;
+    json!({"node": gap.node, "ahead": gap.ahead, "by_ms": millis(gap.by), "error_ms": millis(gap.error)})
 }
 
 fn looked_at(looked: &Looked, not_seen: &[String]) -> Value {
@@ -117,6 +122,7 @@ mod tests {
             of: 9,
             in_all: 5,
             proof: Vec::new(),
+            clocks: Vec::new(),
             counters: Vec::new(),
             ruled_out: Vec::new(),
             not_seen: Vec::new(),

@@ -286,6 +286,9 @@ impl Session {
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         state.fate.unseen = false;
         let signals = if let Update::Signals(told) = &update { Some(told.clone()) } else { None };
+        if let Some(told) = &signals {
+            self.forget_signals(name, told);
+        }
         if let Update::Symptoms(told) = &update {
             self.hear_symptoms(name, told);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nodewatch_answers::Code;
 
-use crate::lab::Lab;
+use crate::lab::{Family, Lab};
 
 /// A fault.
 pub struct Fault {
@@ -217,6 +217,42 @@ pub const FAULTS: &[Fault] = &[
             lab.inside("b", &["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1"]);
         })
     },
+    Fault {
+        only_v4: true,
+        ..Fault::new("answers leave elsewhere", Code::ReturnPath, |lab, variant| {
+            plain(lab, variant);
+            let second = lab.second_way();
+            lab.inside("b", &["ip", "route", "add", "10.1.0.2/32", "via", &second]);
+            // As what has a network interface of another's address.
+            lab.nft(
+                "wire",
+                "add table inet f; add chain inet f e { type filter hook forward priority 0; }; add rule inet f e iifname tob2 drop",
+            );
+        })
+    },
+    Fault {
+        only_v4: true,
+        ..Fault::new("a balancer sends it back", Code::ReturnPath, |lab, variant| {
+            let port = port(variant);
+            lab.job("cli", "server.py", &["plain", &port]);
+            lab.job("srv", "server.py", &["plain", &port]);
+            let server = lab.server(1);
+            lab.nft(
+                "wire",
+                &format!(
+                    "add table ip nat; add chain ip nat pre {{ type nat hook prerouting priority -100; }}; \
+                     add rule ip nat pre ip daddr 10.97.0.10 tcp dport 80 dnat to numgen random mod 2 map \
+                     {{ 0 : 10.1.0.2 . {port}, 1 : {server} . {port} }}"
+                ),
+            );
+            lab.job("cli", "client.py", &["once", "10.97.0.10", "80", between(variant)]);
+        })
+    },
+    Fault::new("a route is missing", Code::ReturnPath, |lab, variant| {
+        let (server, _) = plain(lab, variant);
+        let length = if lab.family == Family::V4 { "32" } else { "128" };
+        lab.inside("b", &["ip", "route", "del", &format!("{server}/{length}"), "dev", "eni0"]);
+    }),
     Fault::new("a part is lost between", Code::WireLoss, |lab, variant| {
         plain(lab, variant);
         let share = ["4 < 1", "5 < 1", "3 < 1"][variant % 3];
@@ -302,6 +338,14 @@ pub const HEALTHY: &[Fault] = &[
         lab.hear(Duration::from_secs(4));
         lab.end_job(second);
     }),
+    Fault {
+        only_v4: true,
+        ..Fault::healthy("answers leave elsewhere, and arrive", |lab, variant| {
+            plain(lab, variant);
+            let second = lab.second_way();
+            lab.inside("b", &["ip", "route", "add", "10.1.0.2/32", "via", &second]);
+        })
+    },
     Fault::healthy("limits that are reached, and nothing lost", |lab, variant| {
         plain(lab, variant);
         for _ in 0..10 {

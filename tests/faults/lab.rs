@@ -142,6 +142,18 @@ impl Lab {
         }
     }
 
+    /// A second interface of the servers' node, as one that has several; the address of the router behind it.
+    pub fn second_way(&self) -> String {
+        let names = (self.namespace("b"), self.namespace("wire"));
+        ip(&["-n", &names.0, "link", "add", "eth1", "type", "veth", "peer", "name", "tob2", "netns", &names.1]);
+        let [wire, node] = [1, 2].map(|end| address(Family::V4, 102, end));
+        self.inside("wire", &["ip", "addr", "add", &format!("{wire}/24"), "dev", "tob2"]);
+        self.inside("b", &["ip", "addr", "add", &format!("{node}/24"), "dev", "eth1"]);
+        self.inside("wire", &["ip", "link", "set", "tob2", "up"]);
+        self.inside("b", &["ip", "link", "set", "eth1", "up"]);
+        wire
+    }
+
     /// The address of the first server, or of the second.
     pub fn server(&self, number: u8) -> String {
         address(self.family, 1 + number, 2)

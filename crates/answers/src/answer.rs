@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use nodewatch_protocol::Service;
 use serde::{Deserialize, Serialize};
 
-use crate::{Code, Segment};
+use crate::{ClockGap, Code, Segment};
 
 /// How sure an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -157,6 +157,9 @@ pub struct Answer {
     pub in_all: u64,
     /// Three of them.
     pub proof: Vec<Proof>,
+    /// How far the clocks are apart of nodes whose times stand side by side in the proof.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clocks: Vec<ClockGap>,
     /// Counters that say the same.
     pub counters: Vec<Step>,
     /// What it is not, and by what that is known.
@@ -170,6 +173,30 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// One that says nothing yet.
+    #[cfg(test)]
+    pub(crate) fn nothing() -> Self {
+        Self {
+            code: None,
+            certainty: Certainty::Note,
+            text: String::new(),
+            place: Place::default(),
+            since: 0,
+            until: None,
+            last: 0,
+            failed: 0,
+            of: 0,
+            in_all: 0,
+            proof: Vec::new(),
+            clocks: Vec::new(),
+            counters: Vec::new(),
+            ruled_out: Vec::new(),
+            not_seen: Vec::new(),
+            runner_up: None,
+            next: Vec::new(),
+        }
+    }
+
     /// `N-11 accept queue full`, or that only the place is known.
     pub fn title(&self) -> String {
         match (self.code, &self.place.segment) {

@@ -13,9 +13,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Certainty, Code, Journal, Pair, Place, Runner, Told,
+    Answer, Certainty, Code, Journal, Pair, Place, Runner, Source, Told,
+    alive::{self, Alive},
     joined::Joined,
-    paths::{Sighting, Tap, TapId},
+    paths::{Sighting, Tap, TapId, Trouble},
     rules,
     signals::Signals,
     view::{Draft, Target, View},
@@ -75,6 +76,7 @@ pub struct Engine {
     pairs: FxHashMap<Target, BTreeMap<TapId, Sums>>,
     mtu: BTreeMap<IpAddr, u32>,
     signals: Signals,
+    alive: Alive,
     /// What the API server has said.
     pub journal: Journal,
     /// The nodes' own addresses.
@@ -103,6 +105,7 @@ impl Engine {
             pairs: FxHashMap::default(),
             mtu: BTreeMap::new(),
             signals: Signals::default(),
+            alive: Alive::default(),
             journal: Journal::default(),
             nodes: FxHashSet::default(),
             answers: Vec::new(),
@@ -134,6 +137,9 @@ impl Engine {
             let Some(tap) = place(pair.interface) else { continue };
             let Pair { destination, port, .. } = *pair;
             let target = Target { destination, port, dns: pair.service == Service::Dns };
+            if pair.sums.answered > 0 {
+                self.alive.answers((destination, port), now);
+            }
             if let Some((_, sums)) = self.steps.back_mut() {
                 *sums.entry((target, tap)).or_default() += pair.sums;
             }
@@ -202,6 +208,11 @@ impl Engine {
         self.signals.put(now, (node, name, item), value);
     }
 
+    /// A signal of a node, or of something of it, is no more.
+    pub fn signal_is_gone(&mut self, signal: (&str, &str, &str)) {
+        self.signals.forget(signal);
+    }
+
     /// Answers as they stand, those that hurt most first.
     pub fn answers(&self) -> &[Answer] {
         &self.answers
@@ -221,15 +232,18 @@ impl Engine {
     pub fn judge(&mut self, now: u64, over: bool) {
         self.forget_old(now);
         self.joined.settle(&self.taps, now, over);
-        let troubles = self.joined.troubles();
+        let (dead, troubles): (Vec<&Trouble>, Vec<&Trouble>) =
+            self.joined.troubles().into_iter().partition(|trouble| self.is_dead(trouble, now));
         let view = View {
             window: (now.saturating_sub(WINDOW), now),
             taps: &self.taps,
             troubles: &troubles,
+            dead: &dead,
             pairs: &self.pairs,
             mtu: &self.mtu,
             signals: &self.signals,
             journal: &self.journal,
+            clocks: &self.joined.clocks,
             idle: self.idle,
         };
         let drafts = settle(rules::all(&view));
@@ -244,6 +258,24 @@ impl Engine {
         let found: Vec<((Option<Code>, Place), Answer)> =
             drafts.into_iter().map(|draft| (draft.key(), draft.answer(&view))).collect();
         self.keep(found, (now, over));
+    }
+
+    /// Who is asked has answered nobody for long, and is no endpoint of any service: a scan, or an old setting.
+    fn is_dead(&self, trouble: &Trouble, now: u64) -> bool {
+        let heard = self.journal.since(Source::Endpoints).is_some() && self.journal.since(Source::Services).is_some();
+        let case = trouble.first();
+        let is_asked = matches!(case.service, Service::Tcp | Service::Dns);
+        let nobodys = |(address, port): (IpAddr, u16)| {
+            self.alive.is_silent((address, port), now)
+                && self.journal.service_at(address, port).is_none()
+                && self.journal.service_of(address, port).is_none()
+        };
+        // One that is watched since a while ago may have heard its answers before.
+        let listened = |it: &Sighting| {
+            self.taps.get(usize::from(it.tap.0)).is_some_and(|tap| tap.first.saturating_add(alive::LONG) <= now)
+        };
+        let is_meant = heard && is_asked && trouble.is_attempt() && trouble.seen.iter().any(listened);
+        is_meant && nobodys((case.destination, case.ports.1)) && nobodys(trouble.backend())
     }
 
     fn keep(&mut self, found: Vec<((Option<Code>, Place), Answer)>, (now, over): (u64, bool)) {
@@ -319,8 +351,8 @@ impl Engine {
     }
 }
 
-/// Where several causes fit, the one whose proof is the strongest: an exact pattern, then a counter that is equal, then a
-/// place and an object, then a place and a counter, then statistics.
+/// Where several causes fit, the one whose proof is the strongest: after exact patterns, of any cause, a counter that is
+/// equal, then a place and an object, then a place and a counter, then statistics.
 const ORDER: [Code; 16] = [
     Code::InvalidReset,
     Code::MtuHole,
@@ -340,9 +372,9 @@ const ORDER: [Code; 16] = [
     Code::SlowReceiver,
 ];
 
-fn order(draft: &Draft) -> (Option<Certainty>, usize) {
+fn order(draft: &Draft) -> (Option<Certainty>, bool, usize) {
     let place = draft.code.and_then(|code| ORDER.iter().position(|known| *known == code));
-    (draft.certainty, place.unwrap_or(ORDER.len()))
+    (draft.certainty, !draft.exact, place.unwrap_or(ORDER.len()))
 }
 
 /// Each trouble belongs to one answer. What another one fits as well is its runner-up.

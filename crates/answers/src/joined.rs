@@ -8,6 +8,7 @@ use std::{collections::VecDeque, net::IpAddr};
 use nodewatch_protocol::{Case, Finding, Role, Service, Symptom};
 use rustc_hash::FxHashMap;
 
+use crate::clocks::Clocks;
 use crate::paths::{Segment, Sighting, Tap, TapId, Trouble};
 
 /// What of a connection stays the same everywhere.
@@ -114,6 +115,8 @@ pub(crate) struct Joined {
     answered: usize,
     halved: u32,
     ways: Ways,
+    /// How far apart the clocks of their nodes are.
+    pub(crate) clocks: Clocks,
 }
 
 impl Joined {
@@ -186,11 +189,12 @@ impl Joined {
     pub(crate) fn settle(&mut self, taps: &[Tap], now: u64, over: bool) {
         let settled = |group: &Group| over || now.saturating_sub(group.heard.0) >= SETTLED;
         // One that was lost in places shows no way.
-        let Self { groups, ways, .. } = self;
+        let Self { groups, ways, clocks, .. } = self;
         for group in groups.values_mut().flatten().filter(|group| group.fresh && settled(group)) {
             in_order(&mut group.seen);
             if group.is_answered() {
                 ways.learn(&group.seen);
+                compare(&group.seen, taps, clocks);
                 group.fresh = false;
             }
         }
@@ -232,6 +236,15 @@ fn are_one(one: &Case, other: &Case) -> bool {
 /// Packets have fewer hops left the further they have come; where that does not tell, earlier is nearer.
 fn in_order(group: &mut [Sighting]) {
     group.sort_by_key(|it| (std::cmp::Reverse(it.case.hops.unwrap_or(0)), it.case.began, it.tap));
+}
+
+/// When a connection and its answer have passed one node and the next one.
+fn compare(way: &[Sighting], taps: &[Tap], clocks: &mut Clocks) {
+    let node = |sighting: &Sighting| taps.get(usize::from(sighting.tap.0)).map_or("", |tap| tap.node.as_str());
+    for pair in way.windows(2) {
+        let [here, there] = [&pair[0], &pair[1]].map(|it| (node(it), it.case.began, it.case.at));
+        clocks.learn(here, there);
+    }
 }
 
 fn rank(what: Finding) -> u8 {

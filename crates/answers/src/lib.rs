@@ -6,7 +6,9 @@
 //! cannot be known from them is said and not guessed. Must not know where its evidence comes from.
 #![warn(missing_docs)]
 
+mod alive;
 mod answer;
+mod clocks;
 mod code;
 mod engine;
 mod explain;
@@ -20,12 +22,15 @@ mod tests;
 mod told;
 mod view;
 pub mod words;
+mod worst;
 
 pub use answer::{Answer, Certainty, Place, Proof, Runner, Step};
-pub use code::{Code, UnknownCode};
+pub use clocks::ClockGap;
+pub use code::{Code, Codes, UnknownCode};
 pub use engine::{Engine, Looked};
 pub use explain::{Block, Explanation, blocks, explain, reference};
 pub use journal::{Journal, Labels, News, Pod, PodPhase, Policy, Source};
 pub use paths::{Segment, Tap, TapId};
 pub use signals::is_wanted;
 pub use told::{Face, Pair, Told};
+pub use worst::Worst;

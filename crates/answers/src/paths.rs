@@ -139,6 +139,11 @@ impl Trouble {
         self.seen.iter().any(|sighting| sighting.case.what == what)
     }
 
+    /// An attempt or a question that has failed, or had to be repeated.
+    pub(crate) fn is_attempt(&self) -> bool {
+        self.is_lost() || matches!(self.what, Finding::Symptom(Symptom::Refused | Symptom::Unreachable))
+    }
+
     /// An attempt or a question that was lost somewhere.
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost_attempt() || self.what == Finding::Symptom(Symptom::DnsUnanswered)

@@ -21,7 +21,7 @@ struct Series {
 }
 
 /// Signals that rules look at.
-const WANTED: [&str; 15] = [
+const WANTED: [&str; 18] = [
     "arp.table_fulls",
     "conntrack.count",
     "conntrack.drop",
@@ -35,7 +35,10 @@ const WANTED: [&str; 15] = [
     "ena.pps_allowance_exceeded",
     "ip.fragmentation_fails",
     "ip.reverse_path_drops",
+    "ndisc.table_fulls",
     "softnet.dropped",
+    "tcp.ephemeral_ports",
+    "tcp.ephemeral_range",
     "tcp.listen_overflows",
 ];
 
@@ -77,6 +80,12 @@ impl Signals {
         }
     }
 
+    /// Something of a node is no more: what was known of it is not said any more.
+    pub(crate) fn forget(&mut self, (node, name, item): (&str, &str, &str)) {
+        let gone = self.nodes.get_mut(node).and_then(|known| known.remove(&(name.to_owned(), item.to_owned())));
+        self.series -= usize::from(gone.is_some());
+    }
+
     /// Whether anything is known of a node's signals.
     pub(crate) fn knows(&self, node: &str) -> bool {
         self.nodes.contains_key(node)
@@ -85,6 +94,13 @@ impl Signals {
     /// How high a signal of a node is.
     pub(crate) fn value(&self, node: &str, name: &str) -> Option<u64> {
         self.nodes.get(node)?.get(&(name.to_owned(), String::new())).map(|series| series.value)
+    }
+
+    /// How high a signal of a node is, of each of its items.
+    pub(crate) fn items(&self, node: &str, name: &str) -> impl Iterator<Item = (&str, u64)> {
+        let known = self.nodes.get(node).into_iter().flatten();
+        let of_name = known.filter(move |((known, _), _)| known == name);
+        of_name.map(|((_, item), series)| (item.as_str(), series.value))
     }
 
     /// By how much a counter has risen within a time, of all its items that have.

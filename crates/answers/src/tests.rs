@@ -44,26 +44,11 @@ impl Shown {
 
     fn case(&self, place: u16, hops: u8) -> Case {
         let translated = place % 2 == 1 || hops < 64;
-        let mut case = Case {
-            what: self.what,
-            source: CLIENT,
-            destination: if translated { self.backend } else { self.destination },
-            ports: (self.port, if self.service == Service::Dns { 53 } else { 8080 }),
-            service: self.service,
-            interface: place % 2,
-            began: (self.began * 1_000_000) as i64,
-            at: (self.began * 1_000_000) as i64,
-            id: Some((self.id, 77)),
-            repeats: 0,
-            hops: Some(hops),
-            refusal_hops: None,
-            usual_hops: None,
-            by_server: false,
-            silence_millis: 0,
-            amount: 0,
-            others_pass: false,
-            other: None,
-        };
+        let asked = if translated { self.backend } else { self.destination };
+        let port = if self.service == Service::Dns { 53 } else { 8080 };
+        let at = (self.began * 1_000_000) as i64;
+        let case = Case::of(self.what, self.service, (CLIENT, self.port), (asked, port), at);
+        let mut case = Case { interface: place % 2, id: Some((self.id, 77)), hops: Some(hops), ..case };
         (self.change)(&mut case);
         case
     }
@@ -208,6 +193,42 @@ fn the_place_that_saw_it_last_says_where_it_was_lost() {
 }
 
 #[test]
+fn times_of_two_nodes_are_held_against_each_other_by_what_both_have_seen_answered() {
+    const AHEAD: i64 = 4_000_000;
+    let mut cluster = Cluster::new();
+    for number in 0..4 {
+        let shown = Shown::of(Finding::Answered, number, cluster.now);
+        for (place, (_, _, _, hops)) in WAY.into_iter().enumerate() {
+            let mut case = shown.case(place as u16, hops);
+            // From place to place it takes 0.1 ms, either way.
+            let (there, back) = (place as i64 * 100_000, (6 - place as i64) * 100_000 + 50_000);
+            let ahead = if place < 2 { 0 } else { AHEAD };
+            (case.began, case.at) = (case.began + there + ahead, case.began + back + ahead);
+            cluster.told[place / 2].cases.push(case);
+        }
+        cluster.count(BACKEND, Service::Tcp, 10, 10);
+        cluster.pass(1);
+    }
+    cluster.fail(6, UNANSWERED, 3);
+    let answer = cluster.is(Code::AcceptQueue, Certainty::Verdict);
+    let [gap] = &answer.clocks[..] else { panic!("one: {:?}", answer.clocks) };
+    assert_eq!((gap.node.as_str(), gap.ahead.as_str()), ("a", "b"));
+    assert!((gap.by - AHEAD).abs() <= gap.error && gap.error == 100_000, "{gap:?}");
+    // Nothing was answered that both have seen.
+    let mut blind = Cluster::new();
+    blind.count(BACKEND, Service::Tcp, 10, 10);
+    blind.fail(6, UNANSWERED, 3);
+    let answer = blind.first();
+    assert!(
+        answer.clocks.is_empty() && answer.not_seen.iter().any(|what| what.contains("clocks of a and b")),
+        "{answer:?}"
+    );
+    let mut one = Cluster::new().well();
+    one.fail(6, UNANSWERED, 1);
+    assert!(one.first().clocks.is_empty(), "only one node has seen these");
+}
+
+#[test]
 fn one_that_came_through_at_its_second_beginning_was_lost_where_the_first_one_ended() {
     let mut cluster = Cluster::new().well();
     for number in 0..6 {
@@ -327,6 +348,8 @@ fn counters_name_the_mechanism_and_what_moves_without_failures_is_a_note() {
     of(clash, true).is(Code::SnatPorts, Certainty::Verdict);
     of(&[("ip.reverse_path_drops", [0, 6])], true).is(Code::ReturnPath, Certainty::Verdict);
     of(&[("arp.table_fulls", [0, 33])], true).is(Code::Neighbour, Certainty::Verdict);
+    let other_family = of(&[("ndisc.table_fulls", [0, 33])], true);
+    assert!(other_family.engine.answers().iter().all(|answer| answer.code != Some(Code::Neighbour)));
     let neighbours: &[Counter] = &[("arp.table_fulls", [0, 33])];
     for (counters, count) in [(full, 1), (clash, 1), (neighbours, 1)] {
         let cluster = of(counters, false);
@@ -354,10 +377,11 @@ fn exact_patterns_need_three() {
         cluster.engine.answers().first().map(|answer| (answer.code, answer.certainty))
     };
     let verdict = |code| Some((Some(code), Certainty::Verdict));
-    let stray: fn(&mut Case) = |case| case.other = Some(SERVICE);
+    let stray: fn(&mut Case) = |case| (case.other, case.id) = (Some(SERVICE), None);
     assert_eq!(exact(Finding::Stray, stray, 3), verdict(Code::InvalidReset));
     assert_eq!(exact(Finding::Stray, stray, 2), None);
-    assert_eq!(exact(Finding::Stray, |case| case.other = Some(BACKEND), 3), None, "it is nobody else's");
+    let own: fn(&mut Case) = |case| (case.other, case.id) = (Some(BACKEND), None);
+    assert_eq!(exact(Finding::Stray, own, 3), None, "it is nobody else's");
     let stuck: fn(&mut Case) = |case| (case.amount, case.others_pass) = (1448, true);
     assert_eq!(exact(Finding::Stuck, stuck, 3), verdict(Code::MtuHole));
     assert_eq!(exact(Finding::Stuck, |case| case.amount = 1448, 3), None, "nothing arrives any more");
@@ -492,6 +516,38 @@ fn one_dns_server_of_two_is_silent_and_the_resolver_is_throttled_by_its_counter(
 }
 
 #[test]
+fn who_has_answered_nobody_for_long_and_is_no_endpoint_is_one_note_and_no_failure() {
+    let asked = |minutes: u64, heard: bool, endpoint: bool| {
+        let mut cluster = Cluster::new().well();
+        if heard {
+            cluster.engine.journal.hears(Source::Endpoints, BEGIN);
+            cluster.engine.journal.hears(Source::Services, BEGIN);
+        }
+        if endpoint {
+            cluster.engine.journal.backends(BEGIN, "shop/api", BTreeMap::from([((OTHER, 8080), true)]));
+        }
+        cluster.pass(minutes * 60);
+        for number in 0..6 {
+            let shown =
+                Shown { destination: OTHER, backend: OTHER, ..Shown::of(UNANSWERED, 100 + number, cluster.now) };
+            cluster.see_until(&shown, 1);
+            cluster.count(OTHER, Service::Tcp, 1, 0);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        let answers = cluster.engine.answers();
+        answers.iter().map(|answer| (answer.certainty, answer.text.clone())).collect::<Vec<_>>()
+    };
+    let text = "6 attempts to reach who has answered nobody for 15 min and is no service's: 10.0.2.8:8080";
+    assert_eq!(asked(16, true, false), [(Certainty::Note, text.to_owned())]);
+    for (minutes, heard, endpoint) in [(13, true, false), (16, false, false), (16, true, true)] {
+        let answers = asked(minutes, heard, endpoint);
+        assert!(answers.iter().all(|(certainty, _)| *certainty != Certainty::Note), "{answers:?}");
+        assert!(!answers.is_empty(), "{minutes} {heard} {endpoint}");
+    }
+}
+
+#[test]
 fn a_kubelet_that_looks_after_its_pods_is_no_traffic() {
     let probed = |known: bool| {
         let mut cluster = Cluster::new().well();
@@ -526,3 +582,5 @@ fn whatever_is_told_memory_has_a_bound() {
     cluster.now = u64::MAX - 5000;
     cluster.pass(2);
 }
+
+mod ways;

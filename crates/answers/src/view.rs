@@ -12,7 +12,8 @@ use nodewatch_protocol::{Service, Sums};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Answer, Certainty, Code, Journal, Place, Proof, Runner, Source, Step,
+    Answer, Certainty, ClockGap, Code, Journal, Place, Proof, Runner, Source, Step,
+    clocks::Clocks,
     paths::{Segment, Tap, TapId, Trouble},
     signals::Signals,
 };
@@ -40,12 +41,15 @@ pub(crate) struct View<'a> {
     pub(crate) window: (u64, u64),
     pub(crate) taps: &'a [Tap],
     pub(crate) troubles: &'a [&'a Trouble],
+    /// Those of targets that nobody is at: no rule counts them.
+    pub(crate) dead: &'a [&'a Trouble],
     /// What was counted at each place of attempts to reach each.
     pub(crate) pairs: &'a FxHashMap<Target, BTreeMap<TapId, Sums>>,
     /// What links take, where errors have said so: by who is asked.
     pub(crate) mtu: &'a BTreeMap<IpAddr, u32>,
     pub(crate) signals: &'a Signals,
     pub(crate) journal: &'a Journal,
+    pub(crate) clocks: &'a Clocks,
     /// A silence from which on a connection may be forgotten, in milliseconds.
     pub(crate) idle: u64,
 }
@@ -55,6 +59,8 @@ pub(crate) struct View<'a> {
 pub(crate) struct Draft {
     pub(crate) code: Option<Code>,
     pub(crate) certainty: Option<Certainty>,
+    /// Nothing else makes such a pattern.
+    pub(crate) exact: bool,
     pub(crate) text: String,
     pub(crate) place: Place,
     /// Which of the troubles.
@@ -203,6 +209,25 @@ impl<'a> View<'a> {
         deaf.map(|source| format!("{} of the API server", source.resource())).collect()
     }
 
+    /// How far apart the clocks are of nodes that have seen these, and of which nodes that is not known.
+    fn clocks_of(&self, shown: &[&Trouble]) -> (Vec<ClockGap>, Vec<String>) {
+        let way = |trouble: &&Trouble| {
+            let mut nodes: Vec<&str> =
+                trouble.seen.iter().filter_map(|it| self.tap(it.tap)).map(|tap| tap.node.as_str()).collect();
+            nodes.dedup();
+            nodes.windows(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).collect::<Vec<_>>()
+        };
+        let pairs: BTreeSet<(&str, &str)> = shown.iter().flat_map(way).filter(|(one, other)| one != other).collect();
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for (one, other) in pairs {
+            match self.clocks.gap(one, other) {
+                Some(gap) => known.push(gap),
+                None => unknown.push(format!("the clocks of {one} and {other}: no connection past both was answered")),
+            }
+        }
+        (known, unknown)
+    }
+
     /// One connection, as proof.
     pub(crate) fn proof(&self, trouble: &Trouble) -> Proof {
         let (first, last) = (trouble.first(), trouble.last());
@@ -262,7 +287,10 @@ impl Draft {
         let count = self.hurt.len();
         let mut shown = vec![0, count / 2, count.saturating_sub(1)];
         shown.dedup();
-        let proof = shown.iter().filter_map(|&at| self.hurt.get(at)).map(|&at| view.proof(view.troubles[at]));
+        let shown: Vec<&Trouble> =
+            shown.iter().filter_map(|&at| self.hurt.get(at)).map(|&at| view.troubles[at]).collect();
+        let (clocks, unknown) = view.clocks_of(&shown);
+        let proof = shown.into_iter().map(|trouble| view.proof(trouble));
         Answer {
             code: self.code,
             certainty: self.certainty.unwrap_or(Certainty::Note),
@@ -275,9 +303,10 @@ impl Draft {
             of: self.of.max(count as u64),
             in_all: count as u64,
             proof: proof.collect(),
+            clocks,
             counters: self.counters,
             ruled_out: self.ruled_out,
-            not_seen: self.not_seen,
+            not_seen: self.not_seen.into_iter().chain(unknown).collect(),
             runner_up: self.runner_up,
             next: self.next,
         }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::{Answer, Looked, Proof, Segment};
+use crate::{Answer, ClockGap, Looked, Proof, Segment};
 
 /// A part of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub fn parts(answer: &Answer, time: impl Fn(i64) -> String) -> Vec<Part> {
     let (first, rest) = answer.next.split_at(answer.next.len().min(1));
     let parts = [
         Part { name: "proof", lines: answer.proof.iter().map(|proof| sample(proof, &time)).collect() },
+        Part { name: "clocks", lines: answer.clocks.iter().map(ClockGap::text).collect() },
         Part { name: "counters", lines: counters.collect() },
         Part { name: "ruled out", lines: answer.ruled_out.clone() },
         Part { name: "not seen", lines: answer.not_seen.clone() },
@@ -118,28 +119,22 @@ mod tests {
             missing: vec!["veth1 of b".into()],
         };
         let answer = Answer {
-            code: None,
             certainty: Certainty::Located,
-            text: String::new(),
             place: Place { segment: Some(Segment::Beyond { tap: "eth1 of c".into() }), ..Place::default() },
-            since: 1,
-            until: None,
-            last: 2,
             failed: 3,
             of: 4,
-            in_all: 3,
             proof: vec![proof],
-            counters: Vec::new(),
+            clocks: vec![ClockGap { node: "a".into(), ahead: "b".into(), by: 5_000_000, error: 20_000 }],
             ruled_out: vec!["x".into()],
-            not_seen: Vec::new(),
-            runner_up: None,
             next: vec!["ss".into(), "wait".into(), "ask".into()],
+            ..Answer::nothing()
         };
         let told: Vec<(&str, String)> =
             parts(&answer, |at| format!("<{at}>")).into_iter().map(|part| (part.name, part.lines.join("|"))).collect();
         let sample = "<5> 10.0.0.1:40000 -> [fd00::1]:443 not answered; seen at eth0 of a, not at veth1 of b";
-        let expected =
-            [("proof", sample), ("ruled out", "x"), ("do", "ss"), ("then", "wait|ask")].map(|(a, b)| (a, b.to_owned()));
+        let clocks = "times of b are 5.00 ms \u{b1} 0.02 ms ahead of those of a";
+        let expected = [("proof", sample), ("clocks", clocks), ("ruled out", "x"), ("do", "ss"), ("then", "wait|ask")]
+            .map(|(a, b)| (a, b.to_owned()));
         assert_eq!(told, expected);
         assert_eq!((many(&answer).as_str(), nodes(&answer)), ("3 of 4", ["a", "b", "c"].into()));
     }

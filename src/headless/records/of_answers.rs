@@ -19,6 +19,10 @@ pub const ANSWER: Record = Record {
         ("of", "of so many"),
         ("in_all", "the same since it began"),
         ("proof", "up to three connections: `time`, `source`, `destination`, `service`, `what`, `seen`, `missing`"),
+        (
+            "clocks",
+            "of nodes that both have seen the proof: times of `ahead` are `by_ms` ahead of those of `node`, give or take `error_ms`",
+        ),
         ("counters", "that moved with it: `node`, `signal`, `before`, `after`"),
         ("ruled_out", "what it is not, and by what that is known"),
         ("not_seen", "what could not be seen"),

@@ -70,6 +70,7 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
         },
         "raise the backlog of listen() and net.core.somaxconn (securityContext.sysctls), or add replicas".to_owned(),
     ];
+    draft.exact = is_exact;
     draft.hurt = hurt;
     Some(draft)
 }

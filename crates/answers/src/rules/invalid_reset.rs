@@ -11,6 +11,10 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     // From the same port the client has a connection with another address.
     let groups = view.grouped(|trouble| {
         let stray = trouble.seen.iter().map(|it| &it.case).find(|case| case.what == Finding::Stray)?;
+        // An answer to a beginning is not late: it has come past whoever was asked.
+        if stray.id.is_some() {
+            return None;
+        }
         let other = stray.other.filter(|other| *other != stray.destination)?;
         Some((view.last_node(trouble).to_owned(), other, stray.destination))
     });
@@ -39,6 +43,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             "iptables-save | grep -- '--ctstate INVALID'    # the rule that drops such packets must be there"
                 .to_owned(),
         ];
+        draft.exact = true;
         draft.hurt = hurt;
         drafts.push(draft);
     }

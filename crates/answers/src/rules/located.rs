@@ -1,5 +1,7 @@
 //! Where it is lost, where no cause is known.
 
+use std::net::IpAddr;
+
 use crate::{
     Certainty, Segment,
     view::{Draft, ENOUGH, View},
@@ -26,6 +28,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         draft.place.target = Some(target);
         draft.place.node = segment.node().map(str::to_owned);
         draft.of = of;
+        let is_far = matches!(segment, Segment::Beyond { .. }) && is_public(target.0);
         draft.not_seen = match segment {
             Segment::Beyond { tap } => vec![format!("what is beyond {tap}: watch the node of {}", target.0)],
             Segment::Pod { .. } if answered == 0 => {
@@ -42,8 +45,29 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             Segment::Pod { .. } => vec![format!("kubectl exec POD -- ss -ltn 'sport = :{port}'")],
             Segment::Between { from, to } => vec![format!("security groups and routes between {from} and {to}")],
         };
+        if is_far {
+            draft.not_seen.push("whether a NAT gateway on the way had a port left".to_owned());
+            draft.next.push(
+                "aws cloudwatch get-metric-statistics --namespace AWS/NATGateway --metric-name ErrorPortAllocation \
+                 --dimensions Name=NatGatewayId,Value=NAT --start-time START --end-time END --period 60 --statistics Sum"
+                    .to_owned(),
+            );
+        }
         draft.hurt = hurt;
         drafts.push(draft);
     }
     drafts
+}
+
+/// It is reached through a NAT gateway, if there is one.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64;
+            let is_own = v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared;
+            !(is_own || v4.is_multicast() || v4.is_unspecified())
+        }
+        // IPv6 is not translated there.
+        IpAddr::V6(_) => false,
+    }
 }

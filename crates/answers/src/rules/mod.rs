@@ -67,9 +67,11 @@ pub(crate) fn check(code: Code) -> &'static str {
         Code::Allowance => "ena.*_allowance_exceeded of both nodes: did they rise",
         Code::AcceptQueue => "kubectl exec POD -- ss -ltn: is Recv-Q above Send-Q",
         Code::MtuHole => "ping -M do -s 1372 from the client's node to the server",
-        Code::ReturnPath => "ip.reverse_path_drops of the node: did it rise",
+        Code::ReturnPath => {
+            "ip.reverse_path_drops of the node: did it rise; ip route get CLIENT from SERVER: which interface"
+        }
         Code::WireLoss => "watch both nodes: was it sent by one and not seen by the other",
-        Code::Neighbour => "arp.table_fulls of the node: did it rise",
+        Code::Neighbour => "arp.table_fulls, or ndisc.table_fulls, of the node: did it rise",
         Code::SlowReceiver => "kubectl top pod: is the receiver out of CPU",
     }
 }

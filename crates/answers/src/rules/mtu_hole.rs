@@ -56,6 +56,7 @@ fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option
         format!("ping -M do -s 1372 {to}    # from the client's pod or node: lower -s until it passes, plus 28 is the MTU"),
         "AWS_VPC_ENI_MTU of the VPC CNI; transit gateway 8500, VPN and internet 1500; security groups must let ICMP type 3 code 4 in".to_owned(),
     ];
+    draft.exact = true;
     draft.hurt = hurt;
     Some(draft)
 }

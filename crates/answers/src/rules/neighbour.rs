@@ -5,15 +5,18 @@ use nodewatch_protocol::{Finding, Symptom};
 use super::conntrack_full::node_of;
 use crate::{
     Certainty, Code,
+    paths::Trouble,
     view::{Draft, ENOUGH, ENOUGH_EXACT, View},
 };
 
-const FULL: &str = "arp.table_fulls";
+/// Of each family of addresses.
+const FULL: [&str; 2] = ["arp.table_fulls", "ndisc.table_fulls"];
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts = Vec::new();
-    for (node, hurt) in view.grouped(|trouble| node_of(view, trouble)) {
-        let counters = view.steps(node, FULL, &hurt);
+    let family = |trouble: &Trouble| usize::from(trouble.backend().0.is_ipv6());
+    for ((node, family), hurt) in view.grouped(|trouble| node_of(view, trouble).map(|node| (node, family(trouble)))) {
+        let counters = view.steps(node, FULL[family], &hurt);
         if counters.is_empty() || hurt.len() < ENOUGH {
             continue;
         }
@@ -28,7 +31,8 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         draft.counters = counters;
         draft.next = vec![
             format!(
-                "ip -s neigh | wc -l    # on {node}; net.ipv4.neigh.default.gc_thresh3 of four times its pods and nodes"
+                "ip -s neigh | wc -l    # on {node}; net.{}.neigh.default.gc_thresh3 of four times its pods and nodes",
+                ["ipv4", "ipv6"][family]
             ),
             "Bottlerocket: settings.kernel.sysctl".to_owned(),
         ];

@@ -1,5 +1,7 @@
 //! What counters alone say: never more than a note.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use crate::{
     Certainty,
     view::{Draft, View},
@@ -7,8 +9,12 @@ use crate::{
 
 /// A table that is fuller, in hundredths, is worth a note.
 const WORTH: u64 = 80;
+/// Targets that one note names.
+const NAMED: usize = 3;
+/// Local ports of which more are in use, in hundredths, may soon be none.
+const SCARCE: u64 = 90;
 /// Counters that are worth a note, from which rise in a minute on, and what they mean.
-const COUNTERS: [(&str, u64, &str); 7] = [
+const COUNTERS: [(&str, u64, &str); 8] = [
     ("ena.bw_in_allowance_exceeded", 10, "over the instance's incoming bandwidth; nothing was lost that was seen"),
     ("ena.bw_out_allowance_exceeded", 10, "over the instance's outgoing bandwidth; nothing was lost that was seen"),
     ("ena.pps_allowance_exceeded", 10, "over the instance's packets a second; nothing was lost that was seen"),
@@ -19,6 +25,7 @@ const COUNTERS: [(&str, u64, &str); 7] = [
     ),
     ("conntrack.insert_failed", 1, "connections found no place in the table; none is missed"),
     ("arp.table_fulls", 1, "the neighbour table was full; no connection is missed"),
+    ("ndisc.table_fulls", 1, "the neighbour table of IPv6 was full; no connection is missed"),
     ("softnet.dropped", 1, "packets were dropped before they were looked at: a CPU had too many"),
 ];
 
@@ -34,6 +41,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             );
             drafts.push(note(node, text, "sysctl net.netfilter.nf_conntrack_max".to_owned()));
         }
+        drafts.extend(local_ports(view, node));
         for (signal, least, meaning) in COUNTERS {
             if view.rise(node, signal) >= least {
                 let mut draft = note(node, format!("{node}: {meaning}"), format!("nodewatch-tui: :signals, {signal}"));
@@ -43,7 +51,39 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         }
     }
     drafts.extend(searches(view));
+    drafts.extend(dead(view));
     drafts
+}
+
+/// Attempts to reach who is not there: no failure of anything that works.
+fn dead(view: &View<'_>) -> Option<Draft> {
+    let targets: BTreeSet<(IpAddr, u16)> = view.dead.iter().map(|trouble| trouble.backend()).collect();
+    let named: Vec<String> = targets.iter().take(NAMED).map(|target| view.name(*target, view.window.1)).collect();
+    let more = if targets.len() > NAMED { format!(" and {} more", targets.len() - NAMED) } else { String::new() };
+    (!targets.is_empty()).then(|| {
+        let text = format!(
+            "{} attempts to reach who has answered nobody for 15 min and is no service's: {}{more}",
+            view.dead.len(),
+            named.join(", ")
+        );
+        let next = "an old setting, or a scan: who asks is in :connections".to_owned();
+        Draft { certainty: Some(Certainty::Note), text, next: vec![next], ..Draft::default() }
+    })
+}
+
+/// When no local port is free, a connection fails without a packet: what is seen is how few are left.
+fn local_ports<'a>(view: &'a View<'_>, node: &'a str) -> impl Iterator<Item = Draft> + 'a {
+    let range = view.signals.value(node, "tcp.ephemeral_range").filter(|range| *range > 0);
+    let of_range = move |(path, used)| range.map(|range| (path, used, range));
+    let paths = view.signals.items(node, "tcp.ephemeral_ports").filter_map(of_range);
+    let scarce = paths.filter(|&(_, used, range)| used.saturating_mul(100) >= range.saturating_mul(SCARCE));
+    scarce.map(move |(path, used, range)| {
+        let text = format!(
+            "{used} of {range} local ports of {node} are in use on {path}: when none is free, connect() fails and no packet shows it"
+        );
+        let to = path.rsplit(' ').next().unwrap_or(path);
+        note(node, text, format!("ss -Htan | grep -cF {to}    # on {node}; then keep-alive in the client's pool"))
+    })
 }
 
 fn note(node: &str, text: String, next: String) -> Draft {

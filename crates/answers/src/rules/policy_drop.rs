@@ -16,7 +16,8 @@ const FORBIDDEN: [&[u32]; 2] = [&[9, 10, 13], &[1]];
 /// A pod so young, in milliseconds, may be ahead of its policies.
 const YOUNG: u64 = 15_000;
 /// Counters that say that something else has dropped it inside the node.
-const OTHERS: [&str; 4] = ["conntrack.insert_failed", "conntrack.drop", "ip.reverse_path_drops", "arp.table_fulls"];
+const OTHERS: [&str; 5] =
+    ["conntrack.insert_failed", "conntrack.drop", "ip.reverse_path_drops", "arp.table_fulls", "ndisc.table_fulls"];
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = view

@@ -1,0 +1,143 @@
+//! Ways that packets should not take: answers that leave elsewhere, what is sent back, circles.
+
+use super::*;
+
+/// An attempt as one place of a node has seen it.
+#[derive(Clone, Copy)]
+struct At {
+    node: usize,
+    /// The node's interface, or its number as a pod's.
+    interface: u16,
+    what: Finding,
+    asked: IpAddr,
+    hops: Option<u8>,
+    repeats: u32,
+}
+
+/// So many attempts, each seen so; the second node has another interface of its own, which is its third.
+fn seen(count: u16, at: &[At]) -> Cluster {
+    let mut cluster = Cluster::new().well();
+    for number in 0..count {
+        let began = (cluster.now * 1_000_000) as i64;
+        for (place, one) in at.iter().enumerate() {
+            let began = began + place as i64 * 1000;
+            let case = Case::of(one.what, Service::Tcp, (CLIENT, 41_000 + number), (one.asked, 8080), began);
+            let id = Some((u32::from(number) * 7 + 9_000_000, 5));
+            let case = Case { interface: one.interface, id, hops: one.hops, repeats: one.repeats, ..case };
+            cluster.told[one.node].cases.push(case);
+        }
+        for told in &mut cluster.told {
+            told.faces.push(Face { name: "eth1".into(), role: Role::Node, lost: false });
+            told.faces.push(Face { name: "eni9".into(), role: Role::Pod, lost: false });
+        }
+        cluster.count(BACKEND, Service::Tcp, 4, 3);
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+    cluster
+}
+
+const fn at(node: usize, interface: u16, what: Finding, asked: IpAddr, hops: u8) -> At {
+    At { node, interface, what, asked, hops: Some(hops), repeats: 3 }
+}
+
+/// Of those that are felt.
+fn codes(cluster: &Cluster) -> Vec<Option<Code>> {
+    let answers = cluster.engine.answers().iter().filter(|answer| answer.certainty.is_answer());
+    answers.map(|answer| answer.code).collect()
+}
+
+#[test]
+fn an_answer_that_leaves_by_another_interface_is_named_with_both() {
+    let answer = At { hops: None, repeats: 0, ..at(1, 2, Finding::AnswerRepeated, BACKEND, 0) };
+    let way = [
+        at(0, 0, UNANSWERED, BACKEND, 64),
+        at(0, 1, UNANSWERED, BACKEND, 63),
+        at(1, 0, UNANSWERED, BACKEND, 62),
+        at(1, 1, Finding::AnswerRepeated, BACKEND, 61),
+        answer,
+    ];
+    let cluster = seen(3, &way);
+    let found = cluster.is(Code::ReturnPath, Certainty::Verdict);
+    assert!(found.text.contains("their answers leave b by eth1, and they came in by eth0"), "{}", found.text);
+    assert_eq!((found.place.interface.as_deref(), found.failed), (Some("eth1"), 3));
+    assert_eq!(codes(&seen(2, &way)), [], "two are too few");
+    // Where the way in is not judged, as of an interface to which no answer ever comes.
+    let blind = seen(3, &[way[0], way[1], way[3], way[4]]);
+    let found = blind.is(Code::ReturnPath, Certainty::Verdict);
+    assert!(found.text.contains("came in by another one"), "{}", found.text);
+    // Nodes with several interfaces do that all day.
+    let unfelt = seen(6, &[At { what: Finding::AnswerRepeated, ..way[3] }, answer]);
+    assert_eq!(codes(&unfelt), [], "nobody has felt it: {:?}", unfelt.engine.answers());
+}
+
+#[test]
+fn what_a_balancer_sends_back_to_its_node_is_told_from_what_it_sends_on() {
+    let (out, back) = (at(0, 1, UNANSWERED, SERVICE, 63), at(0, 1, UNANSWERED, OTHER, 61));
+    let refused = At { hops: None, ..at(0, 0, Finding::Stray, OTHER, 0) };
+    let pod = at(0, 3, Finding::Answered, OTHER, 60);
+    let begun = at(0, 0, UNANSWERED, SERVICE, 64);
+    let cluster = seen(3, &[begun, out, back, pod, refused]);
+    let found = cluster.is(Code::ReturnPath, Certainty::Verdict);
+    assert!(found.text.contains("it has sent them back to 10.0.2.8:8080 on the same node"), "{}", found.text);
+    assert_eq!(codes(&cluster), [Some(Code::ReturnPath)], "and it is no late packet");
+    // To who has asked: nothing of it comes out there.
+    let itself = seen(3, &[begun, out, At { asked: CLIENT, ..back }]);
+    assert!(itself.is(Code::ReturnPath, Certainty::Verdict).text.ends_with("to who had asked"));
+    // A node that only sends it on has not begun it, and another node's pod is not its own.
+    let on = seen(6, &[at(0, 1, UNANSWERED, SERVICE, 60), at(0, 1, UNANSWERED, OTHER, 59)]);
+    assert!(!codes(&on).contains(&Some(Code::ReturnPath)), "{:?}", on.engine.answers());
+    let away = seen(6, &[begun, out, back]);
+    assert!(!codes(&away).contains(&Some(Code::ReturnPath)), "{:?}", away.engine.answers());
+}
+
+#[test]
+fn what_goes_in_circles_has_hardly_any_hops_left() {
+    let circle = At { repeats: 62, ..at(1, 0, UNANSWERED, BACKEND, 2) };
+    let cluster = seen(3, &[at(0, 0, UNANSWERED, BACKEND, 64), at(0, 1, UNANSWERED, BACKEND, 63), circle]);
+    let found = cluster.is(Code::ReturnPath, Certainty::Verdict);
+    assert!(found.text.contains("go in circles: b sends them out by eth0 again"), "{}", found.text);
+    let far = seen(6, &[At { repeats: 5, ..circle }]);
+    assert!(!codes(&far).contains(&Some(Code::ReturnPath)), "{:?}", far.engine.answers());
+}
+
+#[test]
+fn a_handshake_that_was_complete_and_not_taken_comes_before_counters() {
+    let mut cluster = Cluster::new().well();
+    for (name, values) in
+        [("conntrack.count", [80, 90]), ("conntrack.max", [1000, 1000]), ("conntrack.insert_failed", [0, 6])]
+    {
+        cluster.signal(name, &values[..1]);
+        cluster.see(&Shown::of(Finding::Answered, 7, cluster.now), &[(3, Finding::Answered)]);
+        cluster.signal(name, &values[1..]);
+    }
+    // Seen by the node alone, so that both may fit.
+    for number in 0..6 {
+        let shown = Shown::of(UNANSWERED, 100 + number, cluster.now);
+        cluster.see(&shown, &[(2, UNANSWERED), (3, Finding::NotAccepted)]);
+        cluster.count(BACKEND, Service::Tcp, 4, 3);
+        cluster.signal("conntrack.insert_failed", &[u64::from(number)]);
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+    cluster.is(Code::AcceptQueue, Certainty::Verdict);
+}
+
+#[test]
+fn local_ports_that_are_nearly_all_in_use_are_a_note_until_they_are_told_of_no_more() {
+    let mut cluster = Cluster::new().well();
+    let path = ("a", "tcp.ephemeral_ports", "10.0.1.9 to 203.0.113.5:443");
+    cluster.engine.signal(cluster.now, ("a", "tcp.ephemeral_range", ""), 28_232);
+    cluster.engine.signal(cluster.now, path, 25_300);
+    cluster.pass(1);
+    assert!(cluster.engine.answers().is_empty(), "{:?}", cluster.engine.answers());
+    cluster.engine.signal(cluster.now, path, 27_900);
+    cluster.pass(1);
+    let note = cluster.first();
+    assert_eq!((note.certainty, note.place.node.as_deref()), (Certainty::Note, Some("a")));
+    assert!(note.text.starts_with("27900 of 28232 local ports of a are in use on 10.0.1.9 to 203.0.113.5:443"));
+    assert_eq!(note.next, ["ss -Htan | grep -cF 203.0.113.5:443    # on a; then keep-alive in the client's pool"]);
+    cluster.engine.signal_is_gone(path);
+    cluster.pass(1);
+    assert!(cluster.engine.answers().is_empty(), "{:?}", cluster.engine.answers());
+}
