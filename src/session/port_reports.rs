@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nodewatch_protocol::{ExpectedPorts, ReportPlan, ReportState, Request, Retention, UnixMillis};
-use nodewatch_report::{Answered, Occasion, Report, Seen, Stream, Watched};
+use nodewatch_report::{Occasion, Report, Stream};
 
 use super::{
     Effect, Event, Session,
@@ -192,25 +192,6 @@ impl Session {
             excluded: self.terms.exclude.clone().and(&self.ports.left_out).into_rules(),
             expectations,
         }
-    }
-}
-
-impl NodeState {
-    /// What was seen of its packets, which of its kernel's counters rose, and why connections failed, since the last report.
-    fn seen_since_report(&mut self) -> Seen {
-        let watch = &self.seen.watch;
-        let all = &watch.watched;
-        let sums = Watched {
-            failed: all.failed,
-            delayed: all.delayed,
-            retransmitted: all.retransmitted,
-            dns_unanswered: all.dns_unanswered,
-        };
-        let watched = watch.heard().filter(|_| self.is_watching()).map(|(since, _)| (since, sums));
-        let counters = self.seen.signals.series.values().filter(|series| series.info().is_counter());
-        let seen = self.reporting.seen.since(watched, counters.map(|series| (series.info().name, series.total)));
-        let answers = self.reporting.answers.take().into_iter();
-        seen.with(answers.map(|(code, failed, text)| Answered { code: code.text(), failed, text }))
     }
 }
 

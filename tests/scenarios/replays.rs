@@ -172,8 +172,8 @@ fn a_replay_gives_the_answers_that_need_what_the_cluster_was_doing() {
     let is_watched = |it: &Happened<Input>| {
         matches!(it, Happened::Event(Event::Tunnel(_, TunnelChange::Update(nodewatch_protocol::Update::Watch(_)))))
     };
-    let watched = incident.iter().position(is_watched).expect("watched");
-    incident.splice(watched + 1..watched + 1, [Event::Tick.into(), of_pods(listed), of_pods(leaves)]);
+    let then = incident.iter().position(is_watched).expect("watched") + 1;
+    incident.splice(then..then, [Event::Tick.into(), of_pods(listed), of_pods(leaves)]);
     let folder = tempfile::tempdir().expect("a folder");
     let (app, again) = recorded(app().session.terms, incident, &folder.path().join("journal"));
     let answers = |app: &App| app.session.answers.current().cloned().collect::<Vec<_>>();

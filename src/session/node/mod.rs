@@ -6,6 +6,7 @@ mod capture;
 mod dated;
 mod files;
 mod ports;
+mod reporting;
 mod rollup;
 mod signals;
 mod sums;
@@ -16,17 +17,16 @@ pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use nodewatch_answers::Worst;
 use nodewatch_ports::PortHistory;
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, FreezeCause, Froze, Port, PortChange,
-    PortOwner, ReportPlan, ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
+    PortOwner, RingState, Statistics, StopReason, UnixMillis, Update,
 };
-use nodewatch_report::{Reported, Schedule};
 
 pub(super) use self::capture::Frozen;
 pub use self::{
     capture::reason_text,
+    reporting::Reporting,
     signals::{NodeSignals, STEPS, SignalState},
     told::Run,
     troubles::Troubles,
@@ -167,25 +167,6 @@ pub struct NodeEvent {
     pub text: String,
     /// How grave it is.
     pub severity: Severity,
-}
-
-/// How a node's reports to CloudWatch Logs stand.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reporting {
-    /// When its tunnel was first up.
-    pub live_since: Option<UnixMillis>,
-    /// When they are due.
-    pub schedule: Schedule,
-    /// What failed on the node since the last one.
-    pub errors: u64,
-    /// How far what is reported besides ports was at the last one.
-    pub(super) seen: Reported,
-    /// Answers that name it, since the last one.
-    pub(super) answers: Worst,
-    /// What the agent was told to report by itself.
-    pub told: Option<ReportPlan>,
-    /// How that stands.
-    pub by_agent: Option<ReportState>,
 }
 
 /// What a ring had before the capture that runs.
