@@ -16,6 +16,8 @@ use crate::{
 
 /// The same beginning again after this time is one that was not answered; sooner it is a copy.
 const REPEATED: i64 = 900_000_000;
+/// Data that was sent so long before an answer is repeated had time to arrive.
+const SPOKEN: i64 = 500_000_000;
 /// A window that opens again sooner was not felt.
 const FELT: i64 = 200_000_000;
 /// A silence that may have cost the connection.
@@ -61,8 +63,6 @@ struct End {
     late: bool,
     /// Before it had sent its last, nothing was sent for so long.
     rested: i64,
-    /// Its longest segments: since all was acknowledged, and of those that were.
-    longest: [u32; 2],
     /// What it has sent was acknowledged up to there, beyond a gap.
     beyond_gap: Option<u32>,
     /// The segment that it has sent again last: its number, its length, and how often.
@@ -77,14 +77,20 @@ pub(crate) struct Connection {
     /// The last beginning, and the first one of the same attempt.
     begun: Option<i64>,
     asked: Option<i64>,
+    /// The clock of who is asked, as its answer has it.
+    answer_stamp: Option<u32>,
+    /// When the end that began it has sent data first.
+    spoken: Option<i64>,
+    /// The first answer was one to an older connection between the same ports.
+    challenged: bool,
     /// When it was answered.
     answered: i64,
     /// The clock of who begins, as the beginning has it.
     stamp: u32,
     /// How often the beginning was repeated.
     repeats: u32,
-    /// The last silence: when it ended, and how long it was.
-    quiet: (i64, i64),
+    /// The last silence: when it ended, how long it was, and which end has ended it.
+    quiet: (i64, i64, usize),
     /// From the beginning to the first acknowledgment; 0 where that is not known.
     round_trip: i64,
     pub(crate) last: i64,
@@ -132,8 +138,10 @@ pub(crate) struct Portrait {
     pub(crate) by_server: bool,
     /// Before that nothing was sent for so long.
     pub(crate) silence_millis: u64,
-    /// Bytes of the segment that is sent in vain, and whether others arrive.
+    /// Bytes of the segment that is sent in vain, and whether later ones arrive.
     pub(crate) stuck: (u32, bool),
+    /// The first answer was one to an older connection between the same ports.
+    pub(crate) challenged: bool,
 }
 
 /// What a segment says.
@@ -232,7 +240,7 @@ impl Connection {
         let both_ways = !self.ends[side].seen && self.ends[1 - side].seen;
         let gap = at.saturating_sub(self.last);
         if gap >= QUIET && self.ends[0].seen | self.ends[1].seen {
-            self.quiet = (at, gap);
+            self.quiet = (at, gap, side);
         }
         let mut said = Said { both_ways, answered_elsewhere: self.answers_elsewhere(side, segment), ..Said::default() };
         let reused = self.beginnings(side, segment);
@@ -261,6 +269,9 @@ impl Connection {
         if matches!(self.attempt, Attempt::Unasked(_)) && side == self.client && !segment.has(SYN | RST) {
             // It goes on here after all.
             self.attempt = Attempt::Unseen;
+        }
+        if segment.length > 0 && side == self.client && self.attempt == Attempt::Established {
+            self.spoken.get_or_insert(at);
         }
         if segment.has(RST) {
             self.reset(side, segment, at, hops, &mut said);
@@ -313,6 +324,9 @@ impl Connection {
         };
         if goes_on {
             self.attempt = Attempt::Answered;
+        } else if side != self.client && segment.has(ACK) && !segment.has(RST) {
+            // RFC 5961: who has an older connection between these ports asks whether that is over.
+            self.challenged = true;
         }
         goes_on
     }
@@ -326,11 +340,12 @@ impl Connection {
                 return;
             }
             if self.attempt != Attempt::Waiting {
-                said.finding = self.answers_again(at);
+                said.finding = self.answers_again(segment, at);
                 return;
             }
             self.attempt = Attempt::Answered;
             self.answered = at;
+            self.answer_stamp = segment.stamps().map(|(own, _)| own);
             said.answer = self.begun.map(|begun| at.saturating_sub(begun).max(0) as u64);
             said.symptom = self.repeated.then_some(Symptom::Delayed);
             return;
@@ -379,24 +394,33 @@ impl Connection {
             let foreign = end.hops.zip(hops).is_some_and(|(usual, this)| usual.abs_diff(this) > 1);
             said.symptom = Some(if foreign { Symptom::ForeignReset } else { Symptom::Reset });
         }
-        let silence = self.silence_before(at);
+        let silence = self.silence_before(side, at, false);
         if said.symptom.is_some() && silence >= SILENCE {
             said.silence = Some(silence as u64);
         }
     }
 
-    /// The silence that came before what happens now, and may be why.
-    fn silence_before(&self, at: i64) -> i64 {
-        let (ended, length) = self.quiet;
-        if at.saturating_sub(ended) < AFTER_SILENCE { length } else { 0 }
+    /// The silence that came before what this end does now, and may be why: the other end has ended it, or, of what is
+    /// `its_own` to send, this one. An end that resets what was idle has decided so.
+    fn silence_before(&self, side: usize, at: i64, its_own: bool) -> i64 {
+        let (ended, length, by) = self.quiet;
+        if at.saturating_sub(ended) < AFTER_SILENCE && (by == side) == its_own { length } else { 0 }
     }
 
-    /// An answer to an attempt comes again.
-    fn answers_again(&self, at: i64) -> Option<Finding> {
-        let is_late = at.saturating_sub(self.answered) >= REPEATED;
+    /// An answer to an attempt comes again. Where its clock has not gone on it is the first one, seen twice. That data has
+    /// come before, and not just now, shows that it is not taken; without data a listener may wait for it
+    /// (`TCP_DEFER_ACCEPT`).
+    fn answers_again(&self, segment: &Segment<'_>, at: i64) -> Option<Finding> {
+        let is_copy = segment.stamps().zip(self.answer_stamp).is_some_and(|((own, _), first)| own == first);
+        if is_copy || at.saturating_sub(self.answered) < REPEATED {
+            return None;
+        }
         match self.attempt {
-            Attempt::Answered | Attempt::Unasked(_) if is_late => Some(Finding::AnswerRepeated),
-            Attempt::Established if is_late => Some(Finding::NotAccepted),
+            Attempt::Answered | Attempt::Unasked(_) => Some(Finding::AnswerRepeated),
+            Attempt::Established => {
+                let spoken = self.spoken.is_some_and(|spoken| at.saturating_sub(spoken) >= SPOKEN);
+                Some(if spoken { Finding::NotAccepted } else { Finding::AnswerRepeated })
+            }
             _ => None,
         }
     }
@@ -404,7 +428,6 @@ impl Connection {
     /// A segment with data; whether it is stuck.
     fn carries(&mut self, side: usize, segment: &Segment<'_>, marks: Marks) -> Option<Finding> {
         let end = &mut self.ends[side];
-        end.longest[0] = end.longest[0].max(segment.length);
         if !marks.has(Marks::RETRANSMISSION) || marks.has(Marks::SPURIOUS | Marks::KEEP_ALIVE) {
             return None;
         }
@@ -417,11 +440,7 @@ impl Connection {
     /// What a segment acknowledges of the other end's.
     #[inline]
     fn acknowledges(&mut self, side: usize, segment: &Segment<'_>, marks: Marks) {
-        let next = self.flows[1 - side].next();
         let sender = &mut self.ends[1 - side];
-        if segment.acknowledged == next && sender.longest[0] > 0 {
-            sender.longest = [0, sender.longest[0].max(sender.longest[1])];
-        }
         if marks.has(Marks::DUPLICATE_ACK) {
             let options = segment.options();
             let mut edges = options.ranges.iter().take(options.ranges_said.into()).map(|range| range.1);
@@ -429,13 +448,12 @@ impl Connection {
         }
     }
 
-    /// Bytes of the segment that this end sends in vain, and whether smaller or later ones arrive.
+    /// Bytes of the segment that this end sends in vain, and whether later ones arrive. What has arrived before proves
+    /// nothing: the other end may be gone since.
     fn stuck(&self, side: usize) -> (u32, bool) {
         let end = &self.ends[side];
         let later = end.beyond_gap.is_some_and(|beyond| (beyond.wrapping_sub(end.again.0) as i32) > 0);
-        let begun = self.flows[side].base().is_some_and(|base| end.again.0.wrapping_sub(base) as i32 > 1);
-        let smaller = begun && end.longest[1] > 0 && u64::from(end.longest[1]) * 10 < u64::from(end.again.1) * 9;
-        (end.again.1, later || smaller)
+        (end.again.1, later)
     }
 
     /// What is known of it where it shows something.
@@ -444,7 +462,9 @@ impl Connection {
         let end = &self.ends[side];
         let silence = match what {
             Finding::Symptom(Symptom::ClosedTooSoon) => end.rested,
-            Finding::Symptom(Symptom::Reset | Symptom::ForeignReset) | Finding::Stuck => self.silence_before(at),
+            Finding::Symptom(Symptom::Reset | Symptom::ForeignReset) | Finding::Stuck => {
+                self.silence_before(side, at, what == Finding::Stuck)
+            }
             _ => 0,
         };
         Portrait {
@@ -456,6 +476,7 @@ impl Connection {
             by_server: side != self.client,
             silence_millis: (silence.max(0) / 1_000_000) as u64,
             stuck: if what == Finding::Stuck { self.stuck(side) } else { (0, false) },
+            challenged: self.challenged,
         }
     }
 

@@ -40,6 +40,7 @@ fn case_of(connection: &Connection, pair: &PairKey, client_port: u16, shown: &Sh
         silence_millis: known.silence_millis,
         amount,
         others_pass,
+        reused: known.challenged,
         other: None,
     }
 }

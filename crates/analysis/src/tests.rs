@@ -272,10 +272,23 @@ fn a_connection_in_use_is_reset_by_an_end_or_by_another() {
 fn silence_before_a_reset_is_told() {
     let mut listening = Listening::new();
     handshake(&mut listening);
-    listening.see(400 * SECOND, &back(RST, (501, 0), 0));
+    listening.see(400 * SECOND, &there(ACK, (101, 501), 10));
+    listening.see(400 * SECOND + MILLI, &back(RST, (501, 0), 0));
     let (counts, _) = listening.counts(Service::Tcp);
     assert_eq!((counts.both(Symptom::Reset), counts.both(Symptom::IdleBefore)), (1, 1));
     assert_eq!(counts.idle, (400 * SECOND - 2 * MILLI) as u64);
+}
+
+#[test]
+fn an_end_that_resets_what_is_idle_has_decided_so() {
+    for by_client in [true, false] {
+        let mut listening = Listening::new();
+        handshake(&mut listening);
+        let reset = if by_client { there(RST, (101, 0), 0) } else { back(RST, (501, 0), 0) };
+        listening.see(400 * SECOND, &reset);
+        let (counts, _) = listening.counts(Service::Tcp);
+        assert_eq!((counts.both(Symptom::Reset), counts.both(Symptom::IdleBefore)), (1, 0), "{by_client}");
+    }
 }
 
 #[test]

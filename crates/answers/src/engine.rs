@@ -244,6 +244,8 @@ impl Engine {
             signals: &self.signals,
             journal: &self.journal,
             clocks: &self.joined.clocks,
+            nodes: &self.nodes,
+            joined: &self.joined,
             idle: self.idle,
         };
         let drafts = settle(rules::all(&view));

@@ -208,6 +208,12 @@ impl Joined {
         }
     }
 
+    /// Those of which every place that has seen them says that they were answered, as seen furthest from who asks.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = &Case> {
+        let groups = self.groups.values().flatten();
+        groups.filter(|group| group.is_answered()).filter_map(|group| group.seen.last()).map(|sighting| &sighting.case)
+    }
+
     /// Connections that show something, in the order in which they were begun.
     pub(crate) fn troubles(&self) -> Vec<&Trouble> {
         let groups = self.groups.values().flatten();

@@ -86,9 +86,9 @@ impl Signals {
         self.series -= usize::from(gone.is_some());
     }
 
-    /// Whether anything is known of a node's signals.
-    pub(crate) fn knows(&self, node: &str) -> bool {
-        self.nodes.contains_key(node)
+    /// Whether that signal of a node is known, or one of its items.
+    pub(crate) fn has(&self, node: &str, name: &str) -> bool {
+        self.items(node, name).next().is_some()
     }
 
     /// How high a signal of a node is.

@@ -8,12 +8,13 @@ use std::{
     net::IpAddr,
 };
 
-use nodewatch_protocol::{Service, Sums};
-use rustc_hash::FxHashMap;
+use nodewatch_protocol::{Role, Service, Sums};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     Answer, Certainty, ClockGap, Code, Journal, Place, Proof, Runner, Source, Step,
     clocks::Clocks,
+    joined::Joined,
     paths::{Segment, Tap, TapId, Trouble},
     signals::Signals,
 };
@@ -50,6 +51,10 @@ pub(crate) struct View<'a> {
     pub(crate) signals: &'a Signals,
     pub(crate) journal: &'a Journal,
     pub(crate) clocks: &'a Clocks,
+    /// The nodes' own addresses.
+    pub(crate) nodes: &'a FxHashSet<IpAddr>,
+    /// Those that were answered, as far as they are known: who asks and who is asked, at one place each.
+    pub(crate) joined: &'a Joined,
     /// A silence from which on a connection may be forgotten, in milliseconds.
     pub(crate) idle: u64,
 }
@@ -105,6 +110,58 @@ impl<'a> View<'a> {
         trouble.seen.last().and_then(|it| self.tap(it.tap)).map_or("", |tap| tap.node.as_str())
     }
 
+    /// The node into which it has come and out of which it was not seen: at its last place a packet of it comes in. Of
+    /// packets that leave a node it says nothing how that node is.
+    pub(crate) fn came_into(&self, trouble: &Trouble) -> Option<&'a str> {
+        let last = trouble.seen.last()?;
+        let tap = self.tap(last.tap)?;
+        let from_here = matches!(last.case.hops, Some(64 | 128 | 255));
+        let before = trouble.seen.iter().filter_map(|it| self.tap(it.tap).filter(|_| it.tap != last.tap));
+        let comes_in = match tap.role {
+            // The pod's own packets.
+            Role::Pod => from_here,
+            _ if from_here || before.into_iter().any(|other| other.node == tap.node) => false,
+            // A pod of this node would have been seen at its own interface; where none is watched, nobody knows.
+            _ => {
+                let one_hop = matches!(last.case.hops, None | Some(63 | 127 | 254));
+                !one_hop || self.taps.iter().any(|other| other.node == tap.node && other.role == Role::Pod)
+            }
+        };
+        comes_in.then_some(tap.node.as_str())
+    }
+
+    /// Counters of a node that have risen at the moments of these, where they have risen by enough for at least half of
+    /// them: what moves by itself is no cause.
+    pub(crate) fn counted(&self, node: &str, name: &str, hurt: &[usize]) -> Vec<Step> {
+        let mut moments: Vec<(u64, u64)> = hurt
+            .iter()
+            .map(|&at| self.troubles[at])
+            .map(|it| (it.millis().saturating_sub(TOGETHER), it.shown().saturating_add(TOGETHER)))
+            .collect();
+        moments.sort_unstable();
+        let mut apart: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in moments {
+            match apart.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => apart.push((from, to)),
+            }
+        }
+        let rise: u64 =
+            apart.into_iter().fold(0, |sum, within| sum.saturating_add(self.signals.rise(node, name, within)));
+        if rise.saturating_mul(2) < hurt.len() as u64 { Vec::new() } else { self.steps(node, name, hurt) }
+    }
+
+    /// Of connections to that port that were answered, nine of ten were begun from such a port.
+    pub(crate) fn passes_only(&self, port: u16, from: impl Fn(u16) -> bool) -> bool {
+        let ports = self.joined.answered().filter(|case| case.ports.1 == port).map(|case| case.ports.0);
+        let (mut all, mut such) = (0_usize, 0_usize);
+        for source in ports {
+            all += 1;
+            such += usize::from(from(source));
+        }
+        all > 0 && such * 10 >= all * 9
+    }
+
     /// All nodes that have seen it.
     pub(crate) fn nodes_of(&self, trouble: &Trouble) -> BTreeSet<&'a str> {
         trouble.seen.iter().filter_map(|it| self.tap(it.tap)).map(|tap| tap.node.as_str()).collect()
@@ -155,6 +212,12 @@ impl<'a> View<'a> {
     /// The same of one address and port.
     pub(crate) fn attempts_at(&self, (destination, port): (IpAddr, u16)) -> (u64, u64) {
         most([false, true].iter().filter_map(|&dns| self.pairs.get(&Target { destination, port, dns })))
+    }
+
+    /// What was counted of one address and port, at the place that has seen most of it.
+    pub(crate) fn sums_at(&self, (destination, port): (IpAddr, u16)) -> Sums {
+        let known = self.pairs.get(&Target { destination, port, dns: false });
+        known.into_iter().flat_map(BTreeMap::values).max_by_key(|sums| sums.packets).copied().unwrap_or_default()
     }
 
     /// Attempts at what these were to reach.

@@ -73,7 +73,13 @@ pub fn nothing(looked: &Looked, over: &str) -> String {
     let seen_at =
         if looked.taps > 0 { format!(" of {}", counted(looked.taps as u64, "interface")) } else { String::new() };
     if looked.failed + looked.delayed == 0 {
-        return format!("nothing failed among {attempts}{seen_at} in {over}");
+        let open = match looked.unexplained {
+            0 => String::new(),
+            1 => "; 1 connection does not go on, and no cause is known".to_owned(),
+            many => format!("; {many} connections do not go on, and no cause is known"),
+        };
+        let what = if open.is_empty() { "nothing failed" } else { "no attempt failed" };
+        return format!("{what} among {attempts}{seen_at} in {over}{open}");
     }
     format!(
         "no cause found: {} failed and {} were delayed of {attempts}{seen_at} in {over}",

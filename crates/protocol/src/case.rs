@@ -126,7 +126,10 @@ pub struct Case {
     /// Bytes of the segment that does not arrive, milliseconds of a window that stayed closed, or the code of an ICMP error.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub amount: u32,
-    /// Smaller or later bytes of the same connection have arrived.
+    /// The end that was asked has answered for an older connection between the same ports first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
+    /// Later bytes of the same connection have arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub others_pass: bool,
     /// Who has sent the ICMP error, or the end that the client has the connection with.
@@ -161,6 +164,7 @@ impl Case {
             by_server: false,
             silence_millis: 0,
             amount: 0,
+            reused: false,
             others_pass: false,
             other: None,
         }

@@ -130,6 +130,50 @@ fn an_attempt_whose_ends_go_on_was_answered_on_another_way() {
     }
 }
 
+/// The same segment with its sender's clock in it.
+fn stamped(packet: &[u8], clock: u32) -> Vec<u8> {
+    let mut bytes = packet.to_vec();
+    let mut options = vec![8, 10];
+    options.extend(clock.to_be_bytes());
+    options.extend([0, 0, 0, 0, 1, 1]);
+    bytes.splice(40..40, options);
+    let total = (bytes.len() as u16).to_be_bytes();
+    bytes[2..4].copy_from_slice(&total);
+    bytes[32] = 0x80;
+    bytes
+}
+
+/// What a connection shows whose answer is repeated; each segment with its moment and the clock of its sender.
+fn repeated(packets: &[(i64, bool, u8, (u32, u32), usize, u32)]) -> Vec<Finding> {
+    let mut listening = Listening::new();
+    listening.later(0);
+    for &(at, is_back, flags, numbers, length, clock) in packets {
+        let packet = if is_back { back(flags, numbers, length) } else { there(flags, numbers, length) };
+        listening.see(5 * SECOND + at, &stamped(&packet, clock));
+    }
+    let mut cases = Vec::new();
+    listening.analysis.tell_cases(20 * SECOND, |case| cases.push(case.what));
+    cases.retain(|what| *what != Finding::Answered);
+    cases
+}
+
+#[test]
+fn an_answer_is_repeated_in_vain_only_where_data_had_time_to_come() {
+    let begun = [(0, false, SYN, (100, 0), 0, 1), (MILLI, true, SYN | ACK, (500, 101), 0, 7)];
+    let bare = (2 * MILLI, false, ACK, (101, 501), 0, 2);
+    let data = |at| (at, false, ACK, (101, 501), 10, 2);
+    let again = |clock| (SECOND + MILLI, true, SYN | ACK, (500, 101), 0, clock);
+    let with = |more: &[(i64, bool, u8, (u32, u32), usize, u32)]| repeated(&[&begun[..], more].concat());
+    assert_eq!(with(&[bare, data(3 * MILLI), again(1_007)]), [Finding::NotAccepted]);
+    assert_eq!(
+        with(&[bare, again(1_007)]),
+        [Finding::AnswerRepeated],
+        "it may wait for data, as TCP_DEFER_ACCEPT does"
+    );
+    assert_eq!(with(&[bare, data(990 * MILLI), again(1_007)]), [Finding::AnswerRepeated], "on its way");
+    assert_eq!(with(&[bare, data(3 * MILLI), again(7)]), [], "the same packet, seen twice");
+}
+
 /// The question came by another interface: the answer alone is seen, and known by what it answers.
 #[test]
 fn an_answer_that_is_repeated_is_told_also_where_its_question_was_not_seen() {

@@ -13,6 +13,10 @@ use crate::{
 
 /// An attempt that the server's end has not taken, as far as is known.
 fn is_of_it(trouble: &Trouble) -> bool {
+    // The server has answered at once, for an older connection between the same ports.
+    if trouble.seen.iter().any(|it| it.case.reused) {
+        return false;
+    }
     let not_taken = matches!(trouble.segment, Some(Segment::Pod { .. } | Segment::Beyond { .. }));
     trouble.shows(Finding::NotAccepted) || (trouble.is_lost_attempt() && not_taken)
 }
@@ -25,24 +29,37 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {
     let exact = hurt.iter().filter(|&&at| view.troubles[at].shows(Finding::NotAccepted)).count();
     let reached = hurt.iter().filter(|&&at| matches!(view.troubles[at].segment, Some(Segment::Pod { .. }))).count();
-    let (of, answered) = view.attempts_of(&hurt);
+    // Of a service only what this one of its backends has answered counts.
+    let (at_it, answered) = view.attempts_at(target);
+    let of = at_it.max(hurt.len() as u64);
     let last = &view.troubles[hurt[hurt.len() - 1]];
-    let counters = view.steps(view.last_node(last), "tcp.listen_overflows", &hurt);
+    // The counter is of the node's own sockets, and of all of them.
+    let counters = if view.nodes.contains(&target.0) {
+        view.counted(view.last_node(last), "tcp.listen_overflows", &hurt)
+    } else {
+        Vec::new()
+    };
     let is_exact = exact >= ENOUGH_EXACT;
-    // One that answers nothing at all is dead or shut off, and not overrun.
-    if answered == 0 || !(is_exact || view.enough(&hurt, of, ENOUGH)) {
+    // One that answers nothing at all is dead or shut off, and not overrun, but where its node counts it.
+    if (answered == 0 && counters.is_empty()) || !(is_exact || view.enough(&hurt, of, ENOUGH)) {
+        return None;
+    }
+    // Where data is lost as often as beginnings are, it is the way.
+    if !is_exact && reached == 0 && counters.is_empty() && loses_data(view, target, hurt.len(), of) {
         return None;
     }
     let at = view.troubles[hurt[0]].millis();
     let socket = SocketAddr::new(target.0, target.1);
     let name = view.name(target, at);
     let sure = is_exact || reached * 2 > hurt.len() || !counters.is_empty();
-    let how = if is_exact {
+    let how = if !counters.is_empty() {
+        "its node counts overflows of accept queues".to_owned()
+    } else if is_exact {
         format!("{exact} handshakes were complete and not taken")
     } else if reached * 2 > hurt.len() {
         format!("{reached} have reached its pod")
     } else {
-        "only their first packets were lost".to_owned()
+        "their first packets were lost".to_owned()
     };
     let text = format!(
         "{} of {of} connections to {name} were not accepted in time: {how}, {answered} others were answered",
@@ -54,7 +71,9 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     if reached > 0 {
         draft.ruled_out.push("loss and policy: the attempts have reached the pod".to_owned());
     }
-    draft.ruled_out.push(format!("a dead server: it has answered {answered} attempts in the same minute"));
+    if answered > 0 {
+        draft.ruled_out.push(format!("a dead server: it has answered {answered} attempts in the same minute"));
+    }
     if counters.is_empty() {
         draft.not_seen.push("the pod's own counters (ListenOverflows)".to_owned());
     }
@@ -73,4 +92,13 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     draft.exact = is_exact;
     draft.hurt = hurt;
     Some(draft)
+}
+
+/// Of the segments of all connections to it at least half as large a share was sent again as of the beginnings was lost.
+fn loses_data(view: &View<'_>, target: (IpAddr, u16), lost: usize, of: u64) -> bool {
+    let sums = view.sums_at(target);
+    let data = sums.segments.saturating_sub(sums.attempts.saturating_mul(3));
+    // A beginning is sent again too.
+    let again = sums.retransmitted.saturating_sub(lost as u64);
+    again >= 5 && data > 0 && again.saturating_mul(2).saturating_mul(of) >= data.saturating_mul(lost as u64) / 2
 }

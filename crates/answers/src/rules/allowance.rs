@@ -30,6 +30,10 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
                 Some(Segment::Beyond { .. }) => view.nodes_of(trouble).contains(node),
                 _ => false,
             })
+            // One that answers nobody is no sign of a limit.
+            .filter(|(_, trouble)| {
+                matches!(trouble.segment, Some(Segment::Between { .. })) || view.attempts_at(trouble.backend()).1 > 0
+            })
             .map(|(at, _)| at)
             .collect();
         let counters = view.steps(node, signal, &hurt);

@@ -9,14 +9,14 @@ use crate::{
 /// So many hundredths of the table are full.
 const FULL: u64 = 95;
 
-/// Nodes in which it may have been lost: the one that is known, or the last one that has seen it.
+/// Nodes in which it may have been lost: the one that is known, or the last one into which it has come.
 pub(super) fn node_of<'a>(view: &View<'a>, trouble: &'a Trouble) -> Option<&'a str> {
     if !trouble.is_lost() {
         return None;
     }
     match &trouble.segment {
         Some(Segment::Node { node, .. }) => Some(node),
-        Some(Segment::Beyond { .. }) => Some(view.last_node(trouble)).filter(|node| !node.is_empty()),
+        Some(Segment::Beyond { .. }) => view.came_into(trouble),
         _ => None,
     }
 }
@@ -27,8 +27,8 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 
 fn of(view: &View<'_>, node: &str, hurt: Vec<usize>) -> Option<Draft> {
     let (count, most) = view.fill(node)?;
-    let mut counters = view.steps(node, "conntrack.drop", &hurt);
-    counters.extend(view.steps(node, "conntrack.early_drop", &hurt));
+    let mut counters = view.counted(node, "conntrack.drop", &hurt);
+    counters.extend(view.counted(node, "conntrack.early_drop", &hurt));
     let is_full = count.saturating_mul(100) >= most.saturating_mul(FULL);
     let others = !view.steps(node, "conntrack.insert_failed", &hurt).is_empty();
     if !is_full || counters.is_empty() || others || hurt.len() < ENOUGH {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use nodewatch_protocol::{Finding, Symptom};
+use nodewatch_protocol::{Finding, Service, Symptom};
 
 use crate::{
     Certainty, Code, Segment, Source,
@@ -19,6 +19,14 @@ fn is_of_it(trouble: &Trouble) -> bool {
     what(Finding::Symptom(Symptom::DnsUnanswered))
         || what(Finding::AnswerTooLate)
         || what(Finding::Symptom(Symptom::DnsLate))
+}
+
+/// The server's own host says that nothing listens there.
+fn is_closed(trouble: &Trouble) -> bool {
+    let case = trouble.first();
+    trouble.what == Finding::Symptom(Symptom::Unreachable)
+        && case.service == Service::Dns
+        && case.other == Some(trouble.backend().0)
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
@@ -54,7 +62,10 @@ fn of(view: &View<'_>, server: (IpAddr, u16), hurt: Vec<usize>, (all, asked): (u
             (format!("it has been no endpoint for {} s: the mapping is stale", at.saturating_sub(left) / 1000), true)
         }
         (None, _) if late * 2 > count => {
-            (format!("{late} answers came after a second and more: it is overloaded"), true)
+            // Where most come in time, it is some names that take long.
+            let most = late as u64 * 2 > own;
+            let why = if most { "it is overloaded" } else { "it is overloaded, or those names' own servers are slow" };
+            (format!("{late} answers came after a second and more: {why}"), most)
         }
         (None, Some(Segment::Pod { .. })) => ("the questions have reached its pod".to_owned(), true),
         (None, Some(Segment::Between { .. } | Segment::Node { .. })) => return None,
@@ -69,7 +80,10 @@ fn of(view: &View<'_>, server: (IpAddr, u16), hurt: Vec<usize>, (all, asked): (u
     if of_others > 0 {
         draft.ruled_out = vec![format!("DNS as a whole: other servers missed {others} of {of_others}")];
     }
-    if !sure {
+    let told = view.troubles.iter().filter(|it| is_closed(it) && it.backend() == server).count();
+    if told > 0 {
+        draft.ruled_out.push(format!("loss: {told} ICMP errors say that nothing listens on that port"));
+    } else if !sure {
         draft.not_seen = vec![format!("whether the questions have reached {name}: watch its node")];
     }
     draft.not_seen.extend(view.unheard(&[Source::Endpoints]));

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nodewatch_protocol::{Finding, Symptom};
+use nodewatch_protocol::{Finding, Service, Symptom};
 
 use crate::{
-    Certainty, Code, PodPhase, Source,
+    Certainty, Code, PodPhase, Runner, Source,
     paths::Trouble,
-    view::{Draft, ENOUGH, View},
+    rules,
+    view::{Draft, ENOUGH, ENOUGH_EXACT, View},
 };
 
 /// Rules of a node that are this much older than the change of the endpoints, in milliseconds, are stale.
@@ -24,22 +25,74 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| is_of_it(trouble).then(|| trouble.backend()));
     groups
         .into_iter()
-        .filter_map(|(backend, hurt)| known(view, backend, &hurt).or_else(|| seen(view, backend, &hurt)))
+        .filter_map(|(backend, hurt)| {
+            known(view, backend, &hurt)
+                .or_else(|| rejected(view, backend, &hurt))
+                .or_else(|| seen(view, backend, &hurt))
+        })
         .collect()
+}
+
+/// Codes of ICMP and of ICMPv6 that say that a port is not reachable, as kube-proxy does for a service without endpoints.
+const NO_PORT: [u32; 2] = [3, 4];
+
+/// A node rejects it before it reaches the address.
+fn rejected(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+    let told: Vec<IpAddr> = hurt
+        .iter()
+        .filter_map(|&at| {
+            let case = view.troubles[at].first();
+            let is_port = case.amount == NO_PORT[usize::from(case.source.is_ipv6())];
+            let says = view.troubles[at].what == Finding::Symptom(Symptom::Unreachable) && is_port;
+            case.other.filter(|other| says && case.service == Service::Tcp && *other != address)
+        })
+        .collect();
+    let teller = *told.first()?;
+    let (of, answered) = view.attempts_at((address, port));
+    let of = of.max(hurt.len() as u64);
+    // ICMP errors are limited: not each is told.
+    if answered > 0 || told.len() < ENOUGH_EXACT || !view.enough(hurt, of, ENOUGH) {
+        return None;
+    }
+    let at = view.troubles[hurt[0]].millis();
+    let service = view.journal.service_at(address, port);
+    let empty = service.is_some_and(|service| view.journal.ready(service).is_empty());
+    let sure = empty && view.journal.since(Source::Endpoints).is_some();
+    let name = view.name((address, port), at);
+    let text = format!(
+        "{} connections to {name} were rejected by {teller}, port unreachable, as those to a service without endpoints are",
+        hurt.len()
+    );
+    let mut draft = Draft::of(Code::EndpointGone, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
+    draft.place = view.place_of((address, port), at);
+    draft.of = of;
+    draft.ruled_out = vec![format!("loss: {} ICMP errors have come back", told.len())];
+    if !sure {
+        draft.not_seen = view.unheard(&[Source::Endpoints, Source::Services]);
+        draft.runner_up = Some(Runner { code: Code::PolicyDrop, check: rules::check(Code::PolicyDrop).to_owned() });
+    }
+    draft.next = next(service, None);
+    draft.hurt = hurt.to_vec();
+    Some(draft)
 }
 
 /// What the API's journal knows of the backend at that moment.
 fn known(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
     let at = view.troubles[hurt[0]].millis();
     let last = view.troubles[hurt[hurt.len() - 1]].millis();
-    let pod = view.journal.pod_at(address, last);
-    let left = view.journal.left(address, port, last);
+    // What is not heard any more may have changed since.
+    let hears = |source| view.journal.since(source).is_some();
+    let pod = view.journal.pod_at(address, last).filter(|_| hears(Source::Pods));
+    let left = view.journal.left(address, port, last).filter(|_| hears(Source::Endpoints));
     let leaving = pod.filter(|pod| matches!(pod.phase, PodPhase::Terminating | PodPhase::Gone));
     let (of, answered) = view.attempts_of(hurt);
     if !view.enough(hurt, of, ENOUGH) {
         return None;
     }
     let target = SocketAddr::new(address, port);
+    let refused = hurt.iter().all(|&at| view.troubles[at].what == Finding::Symptom(Symptom::Refused));
+    let first = view.troubles[hurt[0]].first();
+    let translated = (first.destination, first.ports.1) != (address, port);
     let service = view.journal.service_at(address, port).or_else(|| view.journal.service_of(address, port));
     let whose = service.map_or_else(|| target.to_string(), |service| format!("{service} ({target})"));
     let count = hurt.len();
@@ -52,11 +105,12 @@ fn known(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Opt
     } else if let Some(left) = left {
         let late = last.saturating_sub(left);
         format!("{count} connections went to {whose}, which has taken no traffic for {} s", late / 1000)
-    } else if let Some(pod) = pod.filter(|pod| pod.restarts.1.is_some_and(|when| when.saturating_add(YOUNG) >= at)) {
+    } else if let Some(pod) = pod.filter(|pod| refused && restarted_before(pod.restarts.1, at)) {
         format!("{count} connections to {whose} were refused while {} was restarted", pod.name)
-    } else if let Some(pod) =
-        pod.filter(|pod| pod.phase == PodPhase::NotReady && last < pod.started.saturating_add(YOUNG))
-    {
+    } else if let Some(pod) = pod.filter(|pod| {
+        // Who asks the pod itself, as a peer or a scraper does, knows that it starts.
+        translated && pod.phase == PodPhase::NotReady && last < pod.started.saturating_add(YOUNG)
+    }) {
         format!("{count} connections went to {whose}: the address is that of {}, which is not ready yet", pod.name)
     } else {
         return None;
@@ -68,6 +122,12 @@ fn known(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Opt
     draft.ruled_out = vec![format!("the service as a whole: {answered} of {of} attempts were answered")];
     draft.hurt = hurt.to_vec();
     Some(draft)
+}
+
+/// A container of it was started anew before that, and not long ago.
+fn restarted_before(restarted: Option<u64>, at: u64) -> bool {
+    // Times of the API server have whole seconds.
+    restarted.is_some_and(|when| when <= at.saturating_add(1_000) && when.saturating_add(YOUNG) >= at)
 }
 
 /// Without the journal: other backends of the same service answer, and this one does not.

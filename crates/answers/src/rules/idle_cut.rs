@@ -35,6 +35,11 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     let clustered = (longest - shortest).saturating_mul(100) <= median.saturating_mul(2 * SPREAD);
     let is_known = KNOWN.iter().any(|known| known.abs_diff(median).saturating_mul(100) <= known * SPREAD);
     let exact = foreign * 2 > hurt.len();
+    let own = hurt.iter().filter(|&&at| is_servers_own(view, view.troubles[at])).count();
+    // The server's own end has made them, where it is watched.
+    if !exact && hurt.iter().filter(|&&at| at_servers_pod(view, view.troubles[at])).count() * 2 > hurt.len() {
+        return None;
+    }
     let least = if exact || clustered { ENOUGH_EXACT } else { ENOUGH };
     let (of, answered) = view.attempts_of(&hurt);
     if hurt.len() < least {
@@ -50,7 +55,8 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
         seconds(shortest)
     );
     // New connections work: it is neither the server nor the path as a whole.
-    let sure = exact || (answered > 0 && (clustered || is_known));
+    let forgotten = stuck * 2 > hurt.len() && answered > 0 && (clustered || is_known);
+    let sure = exact || forgotten;
     let mut draft = Draft::of(Code::IdleCut, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
     draft.place = view.place_of(target, at);
     draft.of = of;
@@ -61,8 +67,9 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
         draft.ruled_out.push(format!("the server and the path: {answered} new connections were answered meanwhile"));
     }
     if !sure {
-        draft.runner_up =
-            Some(Runner { code: Code::KeepAliveRace, check: rules::check(Code::KeepAliveRace).to_owned() });
+        // A process that was started anew answers old connections with a reset of its own.
+        let other = if own > 0 { Code::EndpointGone } else { Code::KeepAliveRace };
+        draft.runner_up = Some(Runner { code: other, check: rules::check(other).to_owned() });
         draft.not_seen = vec!["who has made the resets: watch the server's node too".to_owned()];
     }
     let below = (shortest / 1000).saturating_sub(10).clamp(10, 300);
@@ -83,6 +90,21 @@ fn is_foreign(view: &View<'_>, trouble: &Trouble) -> bool {
     let far_end =
         trouble.missing.iter().filter_map(|tap| view.tap(*tap)).any(|tap| tap.role == nodewatch_protocol::Role::Pod);
     trouble.shows(Finding::Symptom(Symptom::ForeignReset)) || (other_distance && case.by_server) || far_end
+}
+
+/// The reset has come from as far as the server's own packets.
+fn is_servers_own(view: &View<'_>, trouble: &Trouble) -> bool {
+    let case = trouble.first();
+    let same = case.refusal_hops.zip(case.usual_hops).is_some_and(|(this, usual)| this == usual);
+    (same && case.by_server) || at_servers_pod(view, trouble)
+}
+
+/// The interface of the server's own pod has seen the reset.
+fn at_servers_pod(view: &View<'_>, trouble: &Trouble) -> bool {
+    let resets = trouble.seen.iter().filter(|it| matches!(it.case.what, Finding::Symptom(Symptom::Reset)));
+    resets
+        .filter(|it| it.case.by_server && !matches!(it.case.hops, Some(64 | 128 | 255)))
+        .any(|it| view.tap(it.tap).is_some_and(|tap| tap.role == nodewatch_protocol::Role::Pod))
 }
 
 fn seconds(millis: u64) -> String {

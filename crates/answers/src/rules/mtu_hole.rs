@@ -14,7 +14,7 @@ const LARGE: u32 = 500;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let stuck = trouble.seen.iter().find(|it| it.case.what == Finding::Stuck && it.case.others_pass);
+        let stuck = trouble.seen.iter().find(|it| it.case.what == Finding::Stuck);
         stuck.filter(|it| it.case.amount >= LARGE && it.case.silence_millis < view.idle).map(|_| {
             let case = trouble.first();
             let ends = [case.source, trouble.backend().0];
@@ -26,6 +26,20 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 
 fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option<Draft> {
     if hurt.len() < ENOUGH_EXACT {
+        return None;
+    }
+    // Something that is smaller, or later, must have arrived while these were sent in vain; else the way or the end is gone.
+    let later = hurt.iter().filter(|&&at| view.troubles[at].seen.iter().any(|it| it.case.others_pass)).count();
+    let shown =
+        |at: usize| view.troubles[at].seen.iter().filter(|it| it.case.what == Finding::Stuck).map(|it| it.case.at);
+    let first = hurt.iter().flat_map(|&at| shown(at)).min().unwrap_or(i64::MAX);
+    let begun =
+        hurt.iter().filter(|&&at| view.troubles[at].first().id.is_some() && view.troubles[at].began > first).count();
+    // Of those that are begun each has had its small packets acknowledged, but for them being begun again.
+    let repeated =
+        view.troubles.iter().filter(|it| it.is_lost_attempt() && it.backend().0 == view.troubles[hurt[0]].backend().0);
+    let exact = later >= ENOUGH_EXACT;
+    if !exact && (begun < ENOUGH_EXACT || repeated.count() * 4 > hurt.len()) {
         return None;
     }
     let trouble = &view.troubles[hurt[0]];
@@ -50,8 +64,13 @@ fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option
     }
     draft.of = view.attempts_of(&hurt).0;
     draft.counters = fragmentation;
-    draft.ruled_out =
-        vec!["loss of all packets: smaller or later bytes of the same connections were acknowledged".to_owned()];
+    draft.ruled_out = vec![if exact {
+        "loss of all packets: later bytes of the same connections were acknowledged".to_owned()
+    } else {
+        format!(
+            "loss of all packets: {begun} of them were begun, and their small packets answered, after others were stuck"
+        )
+    }];
     draft.next = vec![
         format!("ping -M do -s 1372 {to}    # from the client's pod or node: lower -s until it passes, plus 28 is the MTU"),
         "AWS_VPC_ENI_MTU of the VPC CNI; transit gateway 8500, VPN and internet 1500; security groups must let ICMP type 3 code 4 in".to_owned(),

@@ -16,7 +16,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let family = |trouble: &Trouble| usize::from(trouble.backend().0.is_ipv6());
     for ((node, family), hurt) in view.grouped(|trouble| node_of(view, trouble).map(|node| (node, family(trouble)))) {
-        let counters = view.steps(node, FULL[family], &hurt);
+        let counters = view.counted(node, FULL[family], &hurt);
         if counters.is_empty() || hurt.len() < ENOUGH {
             continue;
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use nodewatch_protocol::{Finding, Service, Symptom};
 
 use crate::{
-    Certainty, Code, Place, Runner, Source,
+    Certainty, Code, Place, Runner, Segment, Source,
     paths::Trouble,
     rules,
     view::{Draft, ENOUGH, View, inside},
@@ -16,8 +16,16 @@ const FORBIDDEN: [&[u32]; 2] = [&[9, 10, 13], &[1]];
 /// A pod so young, in milliseconds, may be ahead of its policies.
 const YOUNG: u64 = 15_000;
 /// Counters that say that something else has dropped it inside the node.
-const OTHERS: [&str; 5] =
-    ["conntrack.insert_failed", "conntrack.drop", "ip.reverse_path_drops", "arp.table_fulls", "ndisc.table_fulls"];
+const OTHERS: [&str; 6] = [
+    "conntrack.insert_failed",
+    "conntrack.drop",
+    "ip.reverse_path_drops",
+    "arp.table_fulls",
+    "ndisc.table_fulls",
+    "tcp.listen_overflows",
+];
+/// Those of them that every node has.
+const USUAL: usize = 4;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = view
@@ -62,7 +70,12 @@ fn rejected(view: &View<'_>, teller: IpAddr, target: (IpAddr, u16), hurt: &[usiz
         hurt.len(),
         view.name(target, at)
     );
-    let mut draft = Draft::of(Code::PolicyDrop, Certainty::Verdict, text);
+    // Anybody can say so; a node is asked about its own.
+    let sure = view.nodes.is_empty() || view.nodes.contains(&teller);
+    let mut draft = Draft::of(Code::PolicyDrop, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
+    if !sure {
+        draft.not_seen = vec![format!("whose {teller} is: it is no node's address")];
+    }
     draft.place = view.place_of(target, at);
     draft.of = of;
     draft.ruled_out = vec!["loss: an ICMP error has come back for each".to_owned()];
@@ -80,24 +93,32 @@ fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
     }
     let trouble = &view.troubles[hurt[0]];
     let at = trouble.millis();
-    let ends = [trouble.first().source, target.0];
-    let pods: Vec<_> = ends.iter().filter_map(|address| view.journal.pod_at(*address, at)).collect();
-    let policies: Vec<&str> =
-        pods.iter().flat_map(|pod| view.journal.policies_of(pod)).map(|policy| policy.name.as_str()).collect();
+    // What is for the node itself does not leave it.
+    if view.nodes.contains(&target.0) {
+        return None;
+    }
+    // A policy is enforced on its pod's node: of who asks what goes out, of who is asked what comes in.
+    let pod = |address| view.journal.pod_at(address, at).filter(|pod| pod.node == node);
+    let (client, server) = (pod(trouble.first().source), pod(target.0));
+    let pods: Vec<_> = [client, server].into_iter().flatten().collect();
+    let out = client.into_iter().flat_map(|pod| view.journal.policies_of(pod)).filter(|policy| policy.egress);
+    let within = server.into_iter().flat_map(|pod| view.journal.policies_of(pod)).filter(|policy| policy.ingress);
+    let policies: Vec<&str> = out.chain(within).map(|policy| policy.name.as_str()).collect();
     let young = pods.iter().find(|pod| at < pod.started.saturating_add(YOUNG));
     let heard = view.journal.since(Source::Policies).is_some() && view.journal.since(Source::Pods).is_some();
     // Nothing selects the pods: their drop is another's.
     if heard && policies.is_empty() {
         return None;
     }
-    let counters = view.signals.knows(node);
+    let counters = OTHERS[..USUAL].iter().all(|name| view.signals.has(node, name));
     let why = match (policies.first(), young) {
         (Some(policy), Some(pod)) => format!(": {} had begun less than 15 s before, and {policy} selects it", pod.name),
         (Some(policy), None) => format!(": {policy} selects an end of them"),
         (None, _) => String::new(),
     };
-    let text =
-        format!("{} connections to {} entered {node} and did not leave it{why}", hurt.len(), view.name(target, at));
+    let back = hurt.iter().filter(|&&at| matches!(view.troubles[at].segment, Some(Segment::Node { back: true, .. })));
+    let what = if back.count() * 2 > hurt.len() { "answers to connections" } else { "connections" };
+    let text = format!("{} {what} to {} entered {node} and did not leave it{why}", hurt.len(), view.name(target, at));
     let sure = heard && counters;
     let mut draft = Draft::of(Code::PolicyDrop, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
     draft.place = view.place_of(target, at);

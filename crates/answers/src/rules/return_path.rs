@@ -41,14 +41,14 @@ fn draft(view: &View<'_>, node: &str, target: End, hurt: Vec<usize>, text: Strin
 fn dropped(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         let between = match &trouble.segment {
-            // What the node drops on its way in was seen there by a capture, and not by those behind it.
-            Some(Segment::Between { to, .. }) => Some(to.as_str()),
+            // What the node drops on its way in is seen by a capture at the interface by which it comes.
+            Some(Segment::Between { to, .. }) if !is_watched_outside(view, trouble, to) => Some(to.as_str()),
             _ => None,
         };
         node_of(view, trouble).or(between)
     });
     let of = |(node, hurt): (&str, Vec<usize>)| {
-        let counters = view.steps(node, SIGNAL, &hurt);
+        let counters = view.counted(node, SIGNAL, &hurt);
         let trouble = &view.troubles[hurt[0]];
         let target = trouble.backend();
         let text = format!(
@@ -69,6 +69,12 @@ fn dropped(view: &View<'_>) -> Vec<Draft> {
         Some(draft)
     };
     groups.into_iter().filter_map(of).collect()
+}
+
+/// An interface of the node that is not a pod's own is watched, and has not seen it.
+fn is_watched_outside(view: &View<'_>, trouble: &Trouble, node: &str) -> bool {
+    let missing = trouble.missing.iter().filter_map(|tap| view.tap(*tap));
+    missing.into_iter().any(|tap| tap.node == node && tap.role != Role::Pod)
 }
 
 /// Where one was seen that is not the pods' own.

@@ -1,5 +1,7 @@
 //! N-16: the application does not read what comes.
 
+use std::collections::BTreeSet;
+
 use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
@@ -9,6 +11,8 @@ use crate::{
 
 /// A window that is closed for less is no stall, in milliseconds.
 const LONG: u32 = 500;
+/// Windows that are closed for less, in milliseconds, are those of readers that pace themselves too.
+const PACED: u32 = 2_000;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
@@ -19,19 +23,29 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     });
     let mut drafts = Vec::new();
     for ((receiver, sender, by_server), hurt) in groups {
-        if hurt.len() < ENOUGH_EXACT {
+        let case = |&at: &usize| view.troubles[at].first();
+        let connections: BTreeSet<_> = hurt.iter().map(case).map(|case| (case.source, case.ports.0)).collect();
+        if connections.len() < ENOUGH_EXACT {
             continue;
         }
+        let mut lengths: Vec<u32> = hurt.iter().map(|&at| view.troubles[at].amount()).collect();
+        lengths.sort_unstable();
+        let is_paced = lengths[lengths.len() / 2] < PACED;
         let at = view.troubles[hurt[0]].millis();
         let closed: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].amount())).sum();
         let name = view.name(receiver, at);
         let text = format!(
-            "{name} does not read: its window was closed {} times for 0.5 s and more, {:.1} s in all, while {} had to wait",
-            hurt.len(),
+            "{name} does not read: it has closed its window on {} connections for 0.5 s and more, {:.1} s in all, while {} had to \
+             wait",
+            connections.len(),
             closed as f64 / 1000.0,
             view.name(sender, at)
         );
-        let mut draft = Draft::of(Code::SlowReceiver, Certainty::Verdict, text);
+        let mut draft =
+            Draft::of(Code::SlowReceiver, if is_paced { Certainty::Likely } else { Certainty::Verdict }, text);
+        if is_paced {
+            draft.not_seen = vec!["whether it takes no more on purpose, as a paced download does".to_owned()];
+        }
         draft.place = view.place_of(receiver, at);
         draft.of = view.attempts(|ends| ends.destination == if by_server { receiver.0 } else { sender.0 }).0;
         draft.ruled_out = vec!["loss: the receiver itself has said that it takes nothing".to_owned()];

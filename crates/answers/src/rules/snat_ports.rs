@@ -18,7 +18,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 }
 
 fn of(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {
-    let counters = view.steps(node, SIGNAL, &hurt);
+    let counters = view.counted(node, SIGNAL, &hurt);
     let fill = view.fill(node);
     let is_full = fill.is_some_and(|(count, most)| count.saturating_mul(100) >= most.saturating_mul(FULL));
     if counters.is_empty() || is_full || hurt.len() < ENOUGH {

@@ -39,7 +39,13 @@ fn of(view: &View<'_>, (from, to): (&str, &str), port: u16, hurt: Vec<usize>) ->
     let ports: BTreeSet<u16> =
         hurt.iter().map(|&at| view.troubles[at].seen[view.troubles[at].seen.len() - 1].case.ports.0).collect();
     let outside = ports.iter().filter(|port| !EPHEMERAL.contains(port)).count();
-    let depends = outside * 10 >= ports.len() * 9 && answered > 0 && ports.len() >= ENOUGH;
+    let depends = outside * 10 >= ports.len() * 9
+        && answered > 0
+        && ports.len() >= ENOUGH
+        && view.passes_only(port, |of| {
+            // Those that pass come from inside, all but a few.
+            EPHEMERAL.contains(&of)
+        });
     let all = answered == 0;
     let how = if all {
         "none passes: a security group, network ACL or route".to_owned()
@@ -56,7 +62,7 @@ fn of(view: &View<'_>, (from, to): (&str, &str), port: u16, hurt: Vec<usize>) ->
     draft.of = of;
     draft.ruled_out =
         vec!["both nodes: it was seen leaving one, and not seen at the other, which saw others".to_owned()];
-    if view.signals.knows(from) && view.signals.knows(to) {
+    if [from, to].iter().all(|node| LIMITS.iter().all(|limit| view.signals.has(node, limit))) {
         draft.ruled_out.push("limits of the instances: none of their counters moved".to_owned());
     } else {
         draft.not_seen = vec!["counters of the nodes' interfaces".to_owned()];
