@@ -9,7 +9,9 @@ use crate::{
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost());
+        // What was answered for an older connection is not lost.
+        let reused = trouble.seen.iter().any(|it| it.case.reused);
+        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost() && !reused);
         segment.map(|segment| (segment, trouble.backend()))
     });
     let mut drafts = Vec::new();
