@@ -119,9 +119,10 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// As it was seen nearest to who asks.
+    /// As it was seen nearest to who asks: what it shows, where that place has told of more than one thing.
     pub(crate) fn first(&self) -> &Case {
-        &self.seen[0].case
+        let here = self.seen.iter().take_while(|it| it.tap == self.seen[0].tap);
+        here.into_iter().find(|it| it.case.what == self.what).map_or(&self.seen[0].case, |it| &it.case)
     }
 
     /// As it was seen nearest to who is asked.

@@ -399,6 +399,17 @@ fn exact_patterns_need_three() {
     let raced: fn(&mut Case) =
         |case| (case.silence_millis, case.by_server) = (5_000 + u64::from(case.ports.0 % 3), true);
     assert_eq!(exact(Finding::Symptom(Symptom::ClosedTooSoon), raced, 3), verdict(Code::KeepAliveRace));
+    // That each was answered is told of as well, by the same places.
+    let mut both = Cluster::new().well();
+    for number in 0..3 {
+        both.see_until(&Shown::of(Finding::Answered, 100 + number, both.now), 3);
+        let closed = Finding::Symptom(Symptom::ClosedTooSoon);
+        both.see_until(&Shown { change: raced, ..Shown::of(closed, 100 + number, both.now) }, 1);
+        both.count(BACKEND, Service::Tcp, 4, 4);
+        both.pass(1);
+    }
+    both.pass(4);
+    both.is(Code::KeepAliveRace, Certainty::Verdict);
     let any: fn(&mut Case) =
         |case| (case.silence_millis, case.by_server) = (1_000 * u64::from(case.ports.0 % 17), true);
     assert_eq!(exact(Finding::Symptom(Symptom::ClosedTooSoon), any, 9), None, "at any time: a shutdown");
@@ -444,16 +455,24 @@ fn endpoints_that_have_left_and_one_of_two_that_refuses() {
     cluster.fail(6, UNANSWERED, 3);
     assert_eq!(cluster.is(Code::EndpointGone, Certainty::Verdict).place.service.as_deref(), Some("shop/api"));
 
-    // Without a journal, by the other backend's answers.
-    let mut cluster = Cluster::new();
-    for number in 0..12 {
-        let shown = Shown { destination: SERVICE, ..Shown::of(REFUSED, number, cluster.now) };
-        cluster.see_until(&shown, 3);
-        cluster.count(SERVICE, Service::Tcp, 2, 1);
-        cluster.count(BACKEND, Service::Tcp, 1, 0);
-        cluster.pass(1);
-    }
-    cluster.pass(4);
+    // Without a journal, by the other backend's answers; one that knows of nothing knows better.
+    let other = |heard: bool| {
+        let mut cluster = Cluster::new();
+        for source in [Source::Pods, Source::Endpoints].into_iter().filter(|_| heard) {
+            cluster.engine.journal.hears(source, BEGIN);
+        }
+        for number in 0..12 {
+            let shown = Shown { destination: SERVICE, ..Shown::of(REFUSED, number, cluster.now) };
+            cluster.see_until(&shown, 3);
+            cluster.count(SERVICE, Service::Tcp, 2, 1);
+            cluster.count(BACKEND, Service::Tcp, 1, 0);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        cluster
+    };
+    assert!(other(true).engine.answers().iter().all(|answer| answer.code.is_none()));
+    let cluster = other(false);
     let answer = cluster.is(Code::EndpointGone, Certainty::Likely);
     assert!(!answer.not_seen.is_empty() && answer.text.contains("the other backends answer"), "{answer:?}");
 }

@@ -15,9 +15,9 @@ const LARGE: u32 = 500;
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         let stuck = trouble.seen.iter().find(|it| it.case.what == Finding::Stuck);
-        stuck.filter(|it| it.case.amount >= LARGE && it.case.silence_millis < view.idle).map(|_| {
-            let case = trouble.first();
-            let ends = [case.source, trouble.backend().0];
+        stuck.filter(|it| it.case.amount >= LARGE && it.case.silence_millis < view.idle).map(|it| {
+            let case = &it.case;
+            let ends = [trouble.first().source, trouble.backend().0];
             if case.by_server { (ends[1], ends[0]) } else { (ends[0], ends[1]) }
         })
     });
