@@ -81,8 +81,8 @@ pub(crate) struct Connection {
     answer_stamp: Option<u32>,
     /// When the end that began it has sent data first.
     spoken: Option<i64>,
-    /// The first answer was one to an older connection between the same ports.
-    challenged: bool,
+    /// When an older connection between the same ports was answered for.
+    challenged: Option<i64>,
     /// When it was answered.
     answered: i64,
     /// The clock of who begins, as the beginning has it.
@@ -242,7 +242,8 @@ impl Connection {
         if gap >= QUIET && self.ends[0].seen | self.ends[1].seen {
             self.quiet = (at, gap, side);
         }
-        let mut said = Said { both_ways, answered_elsewhere: self.answers_elsewhere(side, segment), ..Said::default() };
+        let mut said =
+            Said { both_ways, answered_elsewhere: self.answers_elsewhere(side, segment, at), ..Said::default() };
         let reused = self.beginnings(side, segment);
         self.fate.advance(segment, self.ends.iter().all(|end| !end.seen));
         let [low, high] = &mut self.flows;
@@ -310,7 +311,7 @@ impl Connection {
 
     /// An attempt waits, as far as was seen here, and this segment goes on from an answer to it: that has taken another
     /// way. Segments of an older connection between the same ports do not go on from there.
-    fn answers_elsewhere(&mut self, side: usize, segment: &Segment<'_>) -> bool {
+    fn answers_elsewhere(&mut self, side: usize, segment: &Segment<'_>, at: i64) -> bool {
         if self.attempt != Attempt::Waiting || segment.has(SYN) {
             return false;
         }
@@ -326,7 +327,7 @@ impl Connection {
             self.attempt = Attempt::Answered;
         } else if side != self.client && segment.has(ACK) && !segment.has(RST) {
             // RFC 5961: who has an older connection between these ports asks whether that is over.
-            self.challenged = true;
+            self.challenged.get_or_insert(at);
         }
         goes_on
     }
@@ -476,7 +477,7 @@ impl Connection {
             by_server: side != self.client,
             silence_millis: (silence.max(0) / 1_000_000) as u64,
             stuck: if what == Finding::Stuck { self.stuck(side) } else { (0, false) },
-            challenged: self.challenged,
+            challenged: self.challenged.is_some(),
         }
     }
 

@@ -143,8 +143,11 @@ fn stamped(packet: &[u8], clock: u32) -> Vec<u8> {
     bytes
 }
 
-/// What a connection shows whose answer is repeated; each segment with its moment and the clock of its sender.
-fn repeated(packets: &[(i64, bool, u8, (u32, u32), usize, u32)]) -> Vec<Finding> {
+/// A segment: when, whether it comes back, its flags, numbers and length, and the clock of its sender.
+type Clocked = (i64, bool, u8, (u32, u32), usize, u32);
+
+/// What a connection shows whose answer is repeated.
+fn repeated(packets: &[Clocked]) -> Vec<Finding> {
     let mut listening = Listening::new();
     listening.later(0);
     for &(at, is_back, flags, numbers, length, clock) in packets {
@@ -163,7 +166,7 @@ fn an_answer_is_repeated_in_vain_only_where_data_had_time_to_come() {
     let bare = (2 * MILLI, false, ACK, (101, 501), 0, 2);
     let data = |at| (at, false, ACK, (101, 501), 10, 2);
     let again = |clock| (SECOND + MILLI, true, SYN | ACK, (500, 101), 0, clock);
-    let with = |more: &[(i64, bool, u8, (u32, u32), usize, u32)]| repeated(&[&begun[..], more].concat());
+    let with = |more: &[Clocked]| repeated(&[&begun[..], more].concat());
     assert_eq!(with(&[bare, data(3 * MILLI), again(1_007)]), [Finding::NotAccepted]);
     assert_eq!(
         with(&[bare, again(1_007)]),
