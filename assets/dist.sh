@@ -14,8 +14,9 @@ install -m 755 "$programs/nodewatch-tui" "$work/nodewatch-tui"
 ln -s nodewatch-tui "$work/kubectl-nodewatch"
 [ "$os" != linux ] || install -m 755 "$programs/nodewatch-agent" "$work/nodewatch-agent"
 install -m 644 LICENSE README.md assets/config.example.toml "$work/"
-mkdir "$work/docs" "$work/completions"
+mkdir -p "$work/docs/schema" "$work/completions"
 install -m 644 docs/*.md "$work/docs/"
+install -m 644 docs/schema/*.json "$work/docs/schema/"
 # Programs of another platform do not run here; their completions and manual are the same.
 teller=$programs/nodewatch-tui
 "$teller" --version >/dev/null 2>&1 || teller=target/debug/nodewatch-tui

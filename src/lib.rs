@@ -12,6 +12,7 @@ pub mod handover;
 pub mod headless;
 pub mod journal;
 pub mod logs;
+pub mod mcp;
 pub mod model;
 pub mod packets;
 pub mod program;

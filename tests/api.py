@@ -2,6 +2,7 @@
 import http.server
 import json
 import ssl
+import sys
 import threading
 import urllib.parse
 
@@ -115,3 +116,17 @@ class Api:
 def refusal(code: int, reason: str) -> tuple[int, object]:
     return code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {}, "code": code,
                   "reason": reason, "message": reason}
+
+
+def main() -> None:
+    """For a test in another language: a line of JSON asks, and one answers with what there is."""
+    with Api(sys.argv[1], sys.argv[2]) as api:
+        print(api.port, flush=True)
+        for line in sys.stdin:
+            with api.lock:
+                api.objects.update(json.loads(line))
+            print(json.dumps({"paths": api.paths(), "made": api.made}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -486,6 +486,7 @@ fn short_help_fits_on_a_screen() {
         &["preflight"],
         &["config"],
         &["report"],
+        &["mcp"],
         &["replay"],
         &["completions"],
         &["manifests"],

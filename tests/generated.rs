@@ -15,6 +15,8 @@ use std::{collections::BTreeSet, path::Path, process::Command};
 use nodewatch_tui::{
     cli::SETTINGS,
     config::file::Config,
+    headless::records::{RECORDS, schema},
+    mcp,
     program::{layers, tables},
 };
 
@@ -36,12 +38,17 @@ fn hold(file: &str, wanted: &str) {
 }
 
 const REFERENCE: &str = "docs/reference.md";
+const TOOLS: &str = "docs/mcp.md";
 
 fn reference_with(table: &str, name: &str) -> String {
-    let text = std::fs::read_to_string(root(REFERENCE)).expect("the reference");
+    page_with(REFERENCE, table, name)
+}
+
+fn page_with(page: &str, table: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(root(page)).expect("the page");
     let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- /{name} -->"));
-    let from = text.find(&begin).unwrap_or_else(|| panic!("{REFERENCE} has no {begin}")) + begin.len();
-    let to = text[from..].find(&end).unwrap_or_else(|| panic!("{REFERENCE} has no {end}")) + from;
+    let from = text.find(&begin).unwrap_or_else(|| panic!("{page} has no {begin}")) + begin.len();
+    let to = text[from..].find(&end).unwrap_or_else(|| panic!("{page} has no {end}")) + from;
     format!("{}{table}{}", &text[..from], &text[to..])
 }
 
@@ -65,6 +72,28 @@ fn the_references_tables_are_the_sources() {
     hold(REFERENCE, &reference_with(&tables::option_tables(), "options"));
     hold(REFERENCE, &reference_with(&tables::record_table(), "records"));
     hold(REFERENCE, &reference_with(&tables::exit_code_table(), "exit codes"));
+}
+
+#[test]
+fn the_table_of_tools_is_the_sources() {
+    hold(TOOLS, &page_with(TOOLS, &mcp::tools::reference(), "tools"));
+}
+
+/// A file for each kind of record, and no other; each is a schema by another reading than ours.
+#[test]
+fn every_kind_of_record_has_its_schema() {
+    let mut wanted = BTreeSet::new();
+    for record in RECORDS {
+        let schema = schema::schema(record);
+        jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{}: {error}", record.kind));
+        let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
+        hold(&format!("docs/schema/{}.json", record.kind), &text);
+        wanted.insert(format!("{}.json", record.kind));
+    }
+    let there = std::fs::read_dir(root("docs/schema")).expect("the folder");
+    let there: BTreeSet<String> =
+        there.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(there, wanted);
 }
 
 #[test]

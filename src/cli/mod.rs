@@ -9,6 +9,7 @@ mod connection;
 mod display;
 mod explain;
 mod files;
+mod mcp;
 mod options;
 mod probe;
 mod reports;
@@ -29,6 +30,7 @@ use crate::{
 };
 pub use explain::ExplainArgs;
 pub use files::{DiagnoseArgs, MergeArgs};
+pub use mcp::McpArgs;
 pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
@@ -145,6 +147,12 @@ pub enum Command {
     /// Write a report of a session, as Markdown and HTML
     #[command(args = options::report())]
     Report(ReportArgs),
+    /// Offer the commands to a language model, as MCP tools over standard input and output
+    ///
+    /// Reads only, unless --allow-changes is given; then tools also deploy agents, capture, freeze and remove, within the
+    /// budget. What a tool has deployed is removed before it answers, and the rest when standard input ends.
+    #[command(args = options::mcp())]
+    Mcp(McpArgs),
     /// Play back a session recorded with --record
     #[command(args = options::replay())]
     Replay(ReplayArgs),
@@ -486,6 +494,7 @@ impl Command {
             Self::Alarms(AlarmsCommand::Delete { .. })
             | Self::Attach { .. }
             | Self::Report(_)
+            | Self::Mcp(_)
             | Self::Replay(_)
             | Self::Completions { .. }
             | Self::Man

@@ -275,7 +275,7 @@ pub(super) fn terminal() -> Vec<Arg> {
     let Set(command) = Set::new().session().with::<FreezeArgs>().with::<OutArgs>().port_reports();
     // Of these many, the short help has only those that shape a session.
     let command = command.mut_args(|argument| {
-        let is_minor = argument.get_help_heading() == Some("Port reports");
+        let is_minor = argument.get_help_heading() == Some("Port reports") || argument.get_id() == "out";
         if is_minor { argument.hide_short_help(true) } else { argument }
     });
     let Set(command) = Set(command).upload().cloudwatch().with::<AnswerAlarmsArgs>();
@@ -351,6 +351,12 @@ pub(super) fn manifests() -> Vec<Arg> {
 
 pub(super) fn report() -> Vec<Arg> {
     Set::out("Directory for the report [default: nodewatch-captures/SESSION]").anywhere().options()
+}
+
+pub(super) fn mcp() -> Vec<Arg> {
+    let out = "The one directory that tools read captures from and write them to [default: nodewatch-captures]";
+    let Set(command) = Set::new().sites().deployed().with::<OutArgs>().help("out", out);
+    Set(command.mut_arg("local", |local| local.conflicts_with_all(["namespace", "reaper", "daemonset"]))).options()
 }
 
 pub(super) fn replay() -> Vec<Arg> {

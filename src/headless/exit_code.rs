@@ -59,6 +59,25 @@ impl ExitCode {
         }
     }
 
+    /// A word for it, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::BadUsage => "bad_usage",
+            Self::Partly => "partly",
+            Self::LeftBehind => "left_behind",
+            Self::NotPermitted => "not_permitted",
+            Self::Found => "found",
+        }
+    }
+
+    /// That of a process that has ended with it; one that was killed has failed.
+    pub fn of_code(code: Option<i32>) -> Self {
+        let known = Self::ALL.into_iter().find(|exit| Some(i32::from(exit.code())) == code);
+        known.unwrap_or(Self::Failed)
+    }
+
     /// The first of two that is not well.
     #[must_use]
     pub fn or(self, later: Self) -> Self {

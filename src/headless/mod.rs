@@ -8,6 +8,7 @@ mod answers;
 mod ask;
 pub mod captures;
 pub mod cleanup;
+mod counted;
 pub mod diagnose;
 mod drift;
 mod exit_code;
@@ -47,6 +48,7 @@ pub use output::{Shown, print, print_names, print_values, settle, write_as};
 use run::{Run, Stop};
 use select::Choice;
 pub use select::named;
+pub use signals::Signals;
 
 /// A server that cannot answer this time is asked again for so long.
 const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);

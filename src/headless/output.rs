@@ -200,6 +200,7 @@ fn recorded(record: &Record, mut value: Value) -> Value {
     value["schema"] = json!(records::SCHEMA);
     let new = records::undocumented(record, &value);
     debug_assert!(new.is_empty(), "not in the reference: {new:?}");
+    debug_assert_eq!(records::schema::faults(record, &value), Vec::<String>::new(), "not as its schema has it");
     value
 }
 
@@ -359,12 +360,17 @@ mod tests {
 
     #[test]
     fn every_record_has_its_kind_and_each_moment_as_a_text() {
-        let value = json!({"at": 1_700_000_000_999_u64, "ports": [{"first_seen": 0, "last_seen": null}]});
+        let value = json!({"node": "a", "at": 1_700_000_000_999_u64, "excluded": 0, "gaps": [], "without_socket": [],
+            "ports": [{"protocol": "tcp", "address": "::", "device": null, "v6only": null, "port": 1, "scope": "all",
+                "first_seen": 0, "last_seen": 1, "class": null, "why": null, "owner": null}]});
         let value = recorded(&records::PORT_REPORT, value);
         assert_eq!((&value["kind"], &value["schema"]), (&json!("port_report"), &json!(1)));
         assert_eq!(value["at_time"], "2023-11-14T22:13:20.999Z");
         let port = &value["ports"][0];
         assert_eq!(port["first_seen_time"], "1970-01-01T00:00:00.000Z");
-        assert!(port["last_seen_time"].is_null() && port.get("at_time").is_none(), "{port}");
+        assert!(port["last_seen_time"].is_string() && port.get("at_time").is_none(), "{port}");
+        let mut value = json!({"files": 0, "from": null});
+        with_times(&mut value);
+        assert_eq!(value, json!({"files": 0, "from": null, "from_time": null}));
     }
 }

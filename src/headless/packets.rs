@@ -40,11 +40,14 @@ pub(super) async fn capture(
 ) -> Result<ExitCode, Stop> {
     let armed = spec.recorder.is_some();
     let mut team = Team::gather(run, choice, Some(select::was_given_capture)).await?;
+    let session = &run.session().terms.id;
     if armed {
-        let session = &run.session().terms.id;
         let here = (run.session().terms.place == Place::Local).then_some("--local");
         let freeze = text::command(["freeze", session.as_str()].into_iter().chain(here));
         output::say(&format!("session {session} is armed: {freeze} saves its last seconds"));
+    } else {
+        let nodes = text::counted(team.members().len(), "node");
+        output::progress(&format!("session {session} captures on {nodes}"));
     }
     let mut ended_early = None;
     let mut short = BTreeMap::new();

@@ -5,12 +5,16 @@
 mod of_answers;
 mod of_packets;
 mod of_ports;
+mod of_signals;
+pub mod schema;
+mod shapes;
 
 use serde_json::Value;
 
 pub use of_answers::{ANSWER, LOOKED};
 pub use of_packets::{PAIR, SUMMARY, WATCH};
 pub use of_ports::{GAP, LEFT_OUT, PAST_PORT_REPORT, PORT_CHANGE, PORT_DRIFT, PORT_REPORT};
+pub use of_signals::SIGNAL;
 
 /// The form of all records. A field that goes or means something else makes a new one; a field that comes does not.
 pub const SCHEMA: u32 = 1;
@@ -314,7 +318,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 25] = [
+pub const RECORDS: [&Record; 26] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -331,6 +335,7 @@ pub const RECORDS: [&Record; 25] = [
     &ANSWER,
     &LOOKED,
     &WATCH,
+    &SIGNAL,
     &EXPLANATION,
     &PROBE,
     &SESSION,

@@ -98,6 +98,7 @@ pub(super) async fn watch(
             break;
         }
     }
+    super::counted::print(run.session(), format);
     let untold = rest(run).await;
     for (node, seen) in run.seen() {
         told.second(run.session(), &node, &seen);

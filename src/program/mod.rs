@@ -8,6 +8,7 @@ pub mod layers;
 mod replay;
 mod settings;
 pub mod tables;
+mod tools;
 
 use std::{
     ffi::OsString,
@@ -83,6 +84,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
                 | Command::Sessions { .. }
                 | Command::Cleanup(_)
                 | Command::Explain(_)
+                | Command::Mcp(_)
                 | Command::Completions { .. }
                 | Command::Man
                 | Command::Config { .. }
@@ -126,6 +128,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
         Some(Command::Manifests { nodes, session }) => manifests(options, &nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),
         Some(Command::Report(arguments)) => report(options, &arguments),
+        Some(Command::Mcp(arguments)) => tools::serve((options, in_force), &arguments).await,
         Some(Command::Replay(arguments)) => replay::run(options, config, &arguments).await,
         Some(Command::Completions { shell }) => Ok(print(&String::from_utf8_lossy(&generated::completions(shell)))),
         Some(Command::Man) => generated::man()

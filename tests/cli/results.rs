@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use nodewatch_tui::headless::records::{RECORDS, undocumented};
+use nodewatch_tui::headless::records::{RECORDS, schema::faults, undocumented};
 use serde_json::Value;
 
 use super::{PROGRAM, kubeconfig, refused, run};
@@ -73,6 +73,15 @@ fn held(value: &Value) {
     assert_eq!(value["schema"], 1);
     let new = undocumented(record, value);
     assert!(new.is_empty(), "not in the reference: {new:?}");
+    // By our own reading and by another one.
+    assert_eq!(faults(record, value), Vec::<String>::new());
+    let file = format!("{}/docs/schema/{kind}.json", env!("CARGO_MANIFEST_DIR"));
+    let schema = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let read = jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema");
+    let wrong: Vec<String> =
+        read.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "not as {file} has it: {wrong:#?}");
 }
 
 #[test]

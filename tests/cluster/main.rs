@@ -11,5 +11,8 @@ mod joining;
 mod kubernetes;
 mod laptop;
 mod leaks;
+#[path = "../support/mcp.rs"]
+mod mcp;
 mod ports;
 mod targets;
+mod tools;
