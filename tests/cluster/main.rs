@@ -12,4 +12,5 @@ mod kubernetes;
 mod laptop;
 mod leaks;
 mod ports;
+mod registry;
 mod targets;
