@@ -31,7 +31,7 @@ pub use explain::ExplainArgs;
 pub use files::{DiagnoseArgs, MergeArgs};
 pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
-pub use session::DEFAULT_IMAGE;
+pub use session::{DEFAULT_IMAGE, RELEASED_IMAGE};
 pub use targets::TargetArgs;
 pub use watch::{PacketArgs, WatchArgs};
 use words::Words;
