@@ -11,7 +11,7 @@ use nodewatch_protocol::ObjectForm;
 use super::{
     cloudwatch::{LogGroupArgs, ReportingArgs, TopicArgs},
     connection::{ConnectionArgs, LocalArgs},
-    display::{DisplayArgs, MouseArgs, ViewerArgs},
+    display::{DisplayArgs, FirstArgs, MouseArgs, ViewerArgs},
     reports::{IntervalArgs, PortListArgs},
     s3::{CredentialsArgs, S3Args, UploadArgs},
     session::{AgentArgs, FreezeArgs, OutArgs, RunArgs, SessionArgs},
@@ -97,6 +97,8 @@ pub struct Options {
     pub mouse: bool,
     /// How the viewer shows what several nodes capture.
     pub viewer_nodes: Sides,
+    /// What the list of nodes shows at first.
+    pub first: FirstArgs,
 }
 
 impl Options {
@@ -170,6 +172,7 @@ impl FromArgMatches for Options {
             display: group(all)?,
             mouse: group::<MouseArgs>(all)?.mouse,
             viewer_nodes: group::<ViewerArgs>(all)?.viewer_nodes,
+            first: group(all)?,
         })
     }
 
@@ -272,7 +275,8 @@ pub(super) fn terminal() -> Vec<Arg> {
         let is_minor = argument.get_help_heading() == Some("Port reports");
         if is_minor { argument.hide_short_help(true) } else { argument }
     });
-    Set(command).upload().cloudwatch().with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>().options()
+    let screen = Set(command).upload().cloudwatch().with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>();
+    screen.with::<FirstArgs>().options()
 }
 
 pub(super) fn nodes() -> Vec<Arg> {
