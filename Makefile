@@ -6,14 +6,16 @@ SHELL := bash
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nodewatch-tui
 export K8S_BIN ?= $(CACHE)/kubernetes-1.20.2
 export CLUSTER_DIR ?= /tmp/nodewatch-cluster
-IMAGE ?= nodewatch-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+IMAGE ?= nodewatch-agent:$(VERSION)
 # Screens show local time; the tests hold them in UTC.
 export TZ = UTC
 
-.PHONY: help run build test lint advisories checkov fuzz test-cluster cluster-up cluster-down bench faults image pictures static deb dist deps deps-cluster
+.PHONY: help run build test lint advisories checkov fuzz test-cluster cluster-up cluster-down bench faults static-agent static image image-docker
+.PHONY: reproduce pictures deb dist deps deps-cluster
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^=]*## /\1\t/p' Makefile | expand -t 16
 
 build:
 	@tests/deps.sh build
@@ -71,36 +73,72 @@ bench: deps ## speed and memory beside ss, tcpdump, aws s3 cp, mergecap; with a 
 	cargo bench --quiet -p nodewatch-tui --bench cluster
 	tests/cluster/first-packet.sh
 
-image: ## the agent image, static, from scratch
-	docker build -f agent/Dockerfile -t $(IMAGE) .
-
 pictures: build ## assets/ from the program's own frames: screenshots and the demo
 	cargo run --quiet --example pictures
 
 # glibc's resolver wants the system's own libraries even in a static program; musl's does not, so it is taken where it is.
 TRIPLE ?= $(shell rustc -vV | sed -n 's/^host: //p')
-STATIC = target/static
-static: ## static programs for Linux, small, into target/static
-	@tests/deps.sh static
-	for package in nodewatch-agent nodewatch-tui; do \
-	  RUSTFLAGS="-C target-feature=+crt-static" LIBPCAP_LIBDIR=$${LIBPCAP_LIBDIR:-$(CACHE)/libpcap} \
-	    cargo build --quiet --profile dist --target $(TRIPLE) -p $$package && \
-	  install -D target/$(TRIPLE)/dist/$$package $(STATIC)/$$package; \
-	done
+ARCH := $(shell uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/')
+STATIC ?= target/static
+# Relocations are packed and functions that came out alike are kept once: a megabyte less.
+LINK_FLAGS ?= -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all
+# Of zstd's ways to compress only those of the levels that are used.
+ZSTD_FLAGS = $(patsubst %,-DZSTD_EXCLUDE_%_BLOCK_COMPRESSOR,GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA)
+CRATES = $(or $(CARGO_HOME),$(HOME)/.cargo)
+# Stripped, with no path of this machine in it, so that others can build the same. With cargo-auditable a program says which crates
+# are in it.
+define static-program
+@tests/deps.sh static
+cargo fetch --quiet --locked --target $(TRIPLE)
+export PATH="$(CACHE)/cargo-auditable/bin:$$PATH" CFLAGS="$(ZSTD_FLAGS)" RUSTFLAGS="-C target-feature=+crt-static $(LINK_FLAGS)"; \
+for folder in $(CURDIR) $(CRATES)/registry/src/*; do \
+  RUSTFLAGS+=" --remap-path-prefix=$$folder=" CFLAGS+=" -ffile-prefix-map=$$folder="; \
+done; \
+LIBPCAP_LIBDIR=$${LIBPCAP_LIBDIR:-$(CACHE)/libpcap} cargo $$(! command -v cargo-auditable >/dev/null || echo auditable) \
+  build --quiet --locked --profile dist --target $(TRIPLE) -p $(1)
+install -D target/$(TRIPLE)/dist/$(1) $(STATIC)/$(1)
+strip $(STATIC)/$(1)
+endef
+
+static-agent:
+	$(call static-program,nodewatch-agent)
+
+static: static-agent ## static programs for Linux, small, into target/static
+	$(call static-program,nodewatch-tui)
 	ls -l $(STATIC)
+
+# What is in the image of one platform, on a node's disk; less than half of it is pulled.
+IMAGE_LIMIT = 10000000
+# More of what assets/image.py takes, such as --label org.opencontainers.image.source=URL.
+IMAGE_OPTIONS ?=
+# Programs that were built elsewhere, as in AGENTS="amd64:one/nodewatch-agent arm64:other/nodewatch-agent", make an image of several platforms.
+AGENTS ?=
+image: $(if $(AGENTS),,static-agent) ## the agent image without an engine: OCI layout and docker archive in target, under 10 MB
+	assets/image.py --agent $(VERSION) --name $(IMAGE) --limit $(IMAGE_LIMIT) --layout target/image --archive target/image.tar \
+	  --digest target/image.digest $(IMAGE_OPTIONS) $(addsuffix =/nodewatch-agent,$(or $(AGENTS),$(STATIC)/nodewatch-agent))
+
+image-docker: static-agent ## the same by a Docker engine
+	docker build -f agent/Dockerfile --build-arg PROGRAM=given -t $(IMAGE) .
+
+reproduce: ## builds the agent twice, in two folders, and compares the bytes
+	tests/reproduce.sh
 
 deb: ## a Debian package of both programs into target/debian
 	@tests/deps.sh deb
 	cargo build --quiet --profile dist -p nodewatch-agent
 	cargo build --quiet --profile dist -p nodewatch-tui
-	mkdir -p target/deb && ln -sf nodewatch-tui target/deb/kubectl-nodewatch
+	mkdir -p target/deb && ln -sf nodewatch-tui target/deb/kubectl-nodewatch && ln -sf nodewatch-tui target/deb/kubectl_complete-nodewatch
 	target/dist/nodewatch-tui man | gzip -9n >target/deb/nodewatch-tui.1.gz
 	for shell in bash zsh fish; do target/dist/nodewatch-tui completions $$shell >target/deb/completions.$$shell; done
 	PATH="$(CACHE)/cargo-deb/bin:$$PATH" cargo deb --no-build --profile dist -p nodewatch-tui
 
 URL ?= https://example.invalid/nodewatch-tui
-dist: static ## release archive of this machine's platform, and krew's manifest, into target/release-files
-	assets/dist.sh $(STATIC) linux $(shell uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/') target/release-files $(URL)
+# Where the image is pushed, as in REPOSITORY=registry.example/team/nodewatch-agent: the program knows it by digest then.
+REPOSITORY ?=
+dist: image ## release archive of this platform with SBOM, licences, sums and krew's manifest, into target/release-files
+	NODEWATCH_RELEASED_IMAGE=$(if $(REPOSITORY),$(REPOSITORY)@$$(cat target/image.digest)) $(MAKE) static
+	assets/inventory.py $(TRIPLE) target/inventory $${LIBPCAP_LIBDIR:-$(CACHE)/libpcap}
+	assets/dist.sh $(STATIC) linux $(ARCH) target/release-files $(URL)
 
 # What Debian lacks, and Garage and moto for the tests of S3, is installed when make runs as root; elsewhere the missing program is named.
 deps:

@@ -4,18 +4,19 @@
 set -euo pipefail
 declare -A package=(
   [pcap.h]=libpcap-dev [cc]=gcc [c++]=g++ [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [tc]=iproute2 [nft]=nftables [setpriv]=util-linux [tmux]=tmux
-  [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
+  [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [python3]=python3
   [pip]=python3-pip [mergecap]=wireshark-common [zsh]=zsh [fish]=fish
   [flex]=flex [bison]=bison [make]=make [dpkg]=dpkg
   [bridge]=containernetworking-plugins [pkill]=procps [pgrep]=procps [socat]=socat [kubectl]=kubernetes-client
+  [skopeo]=skopeo [docker-registry]=docker-registry [htpasswd]=apache2-utils
 )
 case ${1:?} in
   build) wanted=(cc pcap.h) ;;
   fuzz) wanted=(cc c++) ;;
   test) wanted=(cc pcap.h openssl tshark mergecap tcpdump ip tc nft setpriv tmux python3 pip pgrep zsh fish) ;;
   cluster)
-    wanted=(setcap python3 kubectl)
-    [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)
+    wanted=(python3 kubectl)
+    [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat skopeo docker-registry htpasswd)
     ;;
   static) wanted=(cc flex bison make) ;;
   deb) wanted=(cc pcap.h dpkg) ;;
@@ -26,7 +27,6 @@ there() {
     pcap.h) [ -f /usr/include/pcap.h ] || [ -f /usr/include/pcap/pcap.h ] ;;
     bridge) [ -x /usr/lib/cni/bridge ] ;;
     pip) python3 -m pip --version ;;
-    setcap) command -v setcap || [ -x /sbin/setcap ] ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
 }
@@ -57,7 +57,14 @@ if [ "$1" = static ] && [ -z "${LIBPCAP_LIBDIR:-}" ] && [ ! -f "$cache/libpcap/l
     ./configure --quiet --disable-dbus --disable-rdma --disable-bluetooth --disable-usb --without-libnl --disable-shared
     make -s libpcap.a
     install -D libpcap.a "$cache/libpcap/libpcap.a"
+    # For the lists of what is in the programs.
+    install -m 644 LICENSE VERSION "$cache/libpcap/"
   )
+fi
+# Where it cannot be built, the programs are the same but for the list of their crates.
+if [ "$1" = static ] && ! command -v cargo-auditable >/dev/null && [ ! -x "$cache/cargo-auditable/bin/cargo-auditable" ]; then
+  cargo install cargo-auditable --locked --quiet --root "$cache/cargo-auditable" ||
+    echo "without cargo-auditable the programs do not say which crates are in them" >&2
 fi
 if [ "$1" = deb ] && ! command -v cargo-deb >/dev/null && [ ! -x "$cache/cargo-deb/bin/cargo-deb" ]; then
   cargo install cargo-deb --locked --quiet --root "$cache/cargo-deb"

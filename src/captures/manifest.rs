@@ -105,7 +105,7 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
                 }
                 DeployProgress::Failed(_) | DeployProgress::Ended(_) => drop(ended.insert(node)),
                 // It still answers for as long as it is let.
-                DeployProgress::Ending(_) | DeployProgress::Told(_) => {}
+                DeployProgress::Ending(_) | DeployProgress::Told(_) | DeployProgress::Image(_) => {}
             }
             let is_known = |node: &NodeName| there.contains(node) || ended.contains(node);
             if awaited.iter().all(is_known) {

@@ -33,7 +33,7 @@ pub use files::{DiagnoseArgs, MergeArgs};
 pub use mcp::McpArgs;
 pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
-pub use session::DEFAULT_IMAGE;
+pub use session::{DEFAULT_IMAGE, RELEASED_IMAGE};
 pub use targets::TargetArgs;
 pub use watch::{PacketArgs, WatchArgs};
 use words::Words;

@@ -12,7 +12,7 @@ use nodewatch_protocol::ObjectForm;
 use super::{
     cloudwatch::{AnswerAlarmsArgs, LogGroupArgs, ReportingArgs, TopicArgs},
     connection::{ConnectionArgs, LocalArgs},
-    display::{DisplayArgs, MouseArgs, ViewerArgs},
+    display::{DisplayArgs, FirstArgs, MouseArgs, ViewerArgs},
     reports::{IntervalArgs, PortListArgs},
     s3::{CredentialsArgs, S3Args, UploadArgs},
     session::{AgentArgs, FreezeArgs, OutArgs, RunArgs, SessionArgs},
@@ -101,6 +101,8 @@ pub struct Options {
     pub mouse: bool,
     /// How the viewer shows what several nodes capture.
     pub viewer_nodes: Sides,
+    /// What the list of nodes shows at first.
+    pub first: FirstArgs,
 }
 
 impl Options {
@@ -176,6 +178,7 @@ impl FromArgMatches for Options {
             display: group(all)?,
             mouse: group::<MouseArgs>(all)?.mouse,
             viewer_nodes: group::<ViewerArgs>(all)?.viewer_nodes,
+            first: group(all)?,
         })
     }
 
@@ -279,7 +282,8 @@ pub(super) fn terminal() -> Vec<Arg> {
         if is_minor { argument.hide_short_help(true) } else { argument }
     });
     let Set(command) = Set(command).upload().cloudwatch().with::<AnswerAlarmsArgs>();
-    Set(command).with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>().options()
+    let screen = Set(command).with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>();
+    screen.with::<FirstArgs>().options()
 }
 
 pub(super) fn nodes() -> Vec<Arg> {

@@ -37,8 +37,17 @@ pub struct SessionArgs {
     pub daemonset: bool,
 }
 
-/// The agents' image unless one is named. It is published nowhere.
-pub const DEFAULT_IMAGE: &str = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION"));
+/// The agents' image that was released with this program, by digest; a program that somebody has built knows none.
+pub const RELEASED_IMAGE: Option<&str> = match option_env!("NODEWATCH_RELEASED_IMAGE") {
+    Some(image) if !image.is_empty() => Some(image),
+    _ => None,
+};
+
+/// The agents' image unless one is named. If it was not released, it is published nowhere.
+pub const DEFAULT_IMAGE: &str = match RELEASED_IMAGE {
+    Some(image) => image,
+    None => concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION")),
+};
 
 /// What the agents run from, and what they may use on a node.
 #[derive(Debug, Clone, Args)]

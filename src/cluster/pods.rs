@@ -27,6 +27,8 @@ struct Current {
     ending: bool,
     /// What keeps its container from running.
     stuck: Option<Stuck>,
+    /// What it runs from, by digest.
+    image: Option<String>,
 }
 
 /// Each node's pod.
@@ -125,6 +127,9 @@ impl Pods {
             }
             (None, _) => {}
         }
+        let known = self.current.get(node).and_then(|current| current.image.clone());
+        let image = progress::image_of(pod).or_else(|| known.clone());
+        told.extend(image.clone().filter(|_| image != known).map(DeployProgress::Image));
         let before = self.current.get_mut(node).and_then(|current| current.stuck.take());
         let (stuck, news) = stuck::hear(before, pod, news);
         if matches!(news, DeployProgress::Ended(_)) {
@@ -137,6 +142,7 @@ impl Pods {
                 good: progress::good_since(pod),
                 ending: pod.metadata.deletion_timestamp.is_some(),
                 stuck,
+                image,
             };
             self.current.insert(node.clone(), current);
         }
@@ -197,6 +203,25 @@ mod tests {
 
     fn running(uid: &str) -> Pod {
         pod(uid, "2026-01-01T10:00:00Z", "Running", &json!({"running": {"startedAt": "2026-01-01T10:00:05Z"}}))
+    }
+
+    #[test]
+    fn the_image_that_runs_is_told_once_by_its_digest() {
+        let mut pods = Pods::default();
+        let node = NodeName::from("n");
+        let mut pod = running("a");
+        let told = |pods: &mut Pods, pod: &Pod| {
+            let images = pods.applied(&node, pod).into_iter().filter_map(|told| match told {
+                DeployProgress::Image(image) => Some(image),
+                _ => None,
+            });
+            images.collect::<Vec<_>>()
+        };
+        assert!(told(&mut pods, &pod).is_empty(), "the node has not said it yet");
+        let status = pod.status.as_mut().and_then(|status| status.container_statuses.as_mut()).expect("a status");
+        status[0].image_id = "docker-pullable://registry.example/agent@sha256:12".into();
+        assert_eq!(told(&mut pods, &pod), ["registry.example/agent@sha256:12"]);
+        assert!(told(&mut pods, &pod).is_empty());
     }
 
     fn event(reason: &str, uid: &str, at: &str) -> Event {

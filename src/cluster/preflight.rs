@@ -485,7 +485,11 @@ fn check_image(image: &AgentImage) -> PreflightCheck {
     let reference = image.reference.as_str();
     let fix = "set it with --image or NODEWATCH_IMAGE, e.g. registry.example/nodewatch-agent:0.1.0";
     match read(reference) {
-        Reading::Good => check(what, Outcome::Passed, reference, ""),
+        Reading::Good if reference.contains('@') => check(what, Outcome::Passed, format!("{reference}, by digest"), ""),
+        Reading::Good => {
+            let detail = format!("{reference}, by tag: the receipt has the digest that nodes ran");
+            check(what, Outcome::Passed, detail, "")
+        }
         Reading::Odd(detail) => check(what, Outcome::Warning, detail, fix),
         Reading::Bad(detail) => check(what, Outcome::Failed, format!("{reference:?}: {detail}"), fix),
     }
@@ -507,7 +511,11 @@ mod tests {
         assert_eq!(asked.outcome, Outcome::Warning);
         assert!(asked.detail.contains("published") && asked.detail.contains("docker.io/library/"), "{}", asked.detail);
         assert!(asked.fix.contains("--push-agent") && asked.fix.contains("NODEWATCH_IMAGE"), "{}", asked.fix);
-        assert_eq!(check_image(&AgentImage::from("registry.example/agent:1")).outcome, Outcome::Passed);
+        let tagged = check_image(&AgentImage::from("registry.example/agent:1"));
+        assert_eq!(tagged.outcome, Outcome::Passed);
+        assert!(tagged.detail.contains("by tag"), "{}", tagged.detail);
+        let digest = format!("registry.example/agent@sha256:{}", "0".repeat(64));
+        assert_eq!(check_image(&AgentImage::from(digest.as_str())).detail, format!("{digest}, by digest"));
     }
 
     #[test]

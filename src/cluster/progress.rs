@@ -64,6 +64,14 @@ fn agent_status(status: &PodStatus) -> Option<&ContainerStatus> {
     status.container_statuses.iter().flatten().find(|container| container.name == AGENT)
 }
 
+/// What the agent's container runs from, by digest, as its node says. Docker has a scheme before it; an image that was loaded
+/// by hand has the digest of its settings alone.
+pub(super) fn image_of(pod: &Pod) -> Option<String> {
+    let agent = agent_status(pod.status.as_ref()?)?;
+    let id = agent.image_id.split_once("://").map_or(agent.image_id.as_str(), |(_, id)| id);
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
 /// A container that must end, or be up, before the agent's begins.
 fn held_up_by(container: &ContainerStatus) -> Option<DeployProgress> {
     let state = container.state.as_ref()?;

@@ -239,6 +239,8 @@ pub enum DeployProgress {
     Step(String),
     /// The agent's container runs.
     Running,
+    /// What its container runs from, as the node says: an image by its digest.
+    Image(String),
     /// It does not come up; it may still, if the reason goes away.
     Failed(Notice),
     /// Worth knowing of the whole deployment.

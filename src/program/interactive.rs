@@ -40,7 +40,7 @@ use crate::{
         Engine, handoff,
         terminal::{self, Screen},
     },
-    screens::{App, update},
+    screens::{Action, App, Input, update},
     session::{Event, Next, Session, Terms},
     storage::Storage,
     ui::Theme,
@@ -124,6 +124,12 @@ async fn sessions(
         }
         if let Some(notice) = failed.take() {
             engine.handle(Event::Told(notice));
+        }
+        // As if it was typed: a recording has it.
+        if let Some(filter) = std::mem::take(&mut options.first).filter() {
+            for input in [Input::Key(Action::Filter), Input::Pasted(filter), Input::Key(Action::Open)] {
+                engine.handle(input);
+            }
         }
         let was_first = engine.state.session.terms.first_run;
         let drawn = screen.run(&mut engine).await;

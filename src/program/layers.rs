@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     base::text::visible,
-    cli::{Cli, DEFAULT_IMAGE, SETTINGS, command_of, leaf, takes},
+    cli::{Cli, DEFAULT_IMAGE, RELEASED_IMAGE, SETTINGS, command_of, leaf, takes},
     config::{
         file::{Config, ConfigError, Entry},
         keymap::{Keymap, shown_keys},
@@ -150,7 +150,7 @@ fn read_with(
     let matches = parse(root.clone(), &path)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let in_force = in_force(given, (leaf(&typed), leaf(&matches)), &layers, config);
-    cli.options.agents.image_is_default = in_force.iter().any(is_default_image);
+    cli.options.agents.image_is_default = RELEASED_IMAGE.is_none() && in_force.iter().any(is_default_image);
     Ok((cli, in_force))
 }
 

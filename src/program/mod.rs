@@ -4,6 +4,7 @@
 
 mod generated;
 mod interactive;
+mod kubectl;
 pub mod layers;
 mod replay;
 mod settings;
@@ -43,6 +44,10 @@ use settings::{
 
 /// Runs the program with these arguments; the first one is its own name.
 pub async fn run(arguments: &[OsString]) -> ExitCode {
+    if let Some(words) = kubectl::words(arguments) {
+        let fitting = kubectl::completions(words, &layers::command());
+        return headless::settle(print(&fitting), Shown::Results).await;
+    }
     let (cli, config, in_force) = match layers::read(arguments) {
         Ok(read) => read,
         Err(LayersError::CommandLine(error)) => {

@@ -327,6 +327,7 @@ impl Performer {
                     // The tunnel's task ends with its sender.
                     DeployProgress::Ended(_) => drop(lock(&tunnels).remove(&node)),
                     DeployProgress::Step(_)
+                    | DeployProgress::Image(_)
                     | DeployProgress::Failed(_)
                     | DeployProgress::Ending(_)
                     | DeployProgress::Told(_) => {}

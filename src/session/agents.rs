@@ -101,6 +101,7 @@ impl Session {
                 }
             }
             (DeployProgress::Told(notice), _) => self.notify(notice),
+            (DeployProgress::Image(image), _) => drop(state.log.images.insert(image)),
             (DeployProgress::Running, Agent::Live | Agent::Lost { .. } | Agent::Connecting) => {}
             (DeployProgress::Running, _) => {
                 state.note(now, "the agent's container is running");

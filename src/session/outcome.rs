@@ -59,6 +59,9 @@ impl Session {
             if let Agent::Failed(notice) = &state.agent {
                 receipt.without_agent.push((name.clone(), notice.fact()));
             }
+            for image in &state.log.images {
+                receipt.images.entry(image.clone()).or_default().push(name.clone());
+            }
             receipt.troubles.extend(state.log.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
             if state.log.troubles.more > 0 {
                 receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));

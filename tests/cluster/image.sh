@@ -1,12 +1,10 @@
 #!/usr/bin/env bash
-# Packs the built agent as an image archive for the test cluster: the dynamic program, the libraries that it names,
-# and the file capability that lets a non-root container capture.
-#   image.sh AGENT_BINARY OUT.tar NAME:TAG
+# Packs the built agent as an image archive for the test cluster: the dynamic program, the libraries that it names, and
+# what assets/image.py gives the image that is released.
+#   image.sh AGENT_BINARY OUT.tar NAME:TAG [OPTION...]
+# OPTIONs are those of assets/image.py; OUT.tar may be empty.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cp "$1" "$work/nodewatch-agent"
-setcap cap_net_raw=ep "$work/nodewatch-agent"
+top=$(cd "$(dirname "$0")/../.." && pwd)
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$top/Cargo.toml" | head -1)
 mapfile -t libraries < <(ldd "$1" | grep -oE '/[^ ]+' | sort -u | awk '{print $1 "=" $1}')
-python3 "$here/mkimage.py" "$2" "$3" /nodewatch-agent "$work/nodewatch-agent=/nodewatch-agent" "${libraries[@]}"
+python3 "$top/assets/image.py" --agent "$version" --name "$3" ${2:+--archive "$2"} "${@:4}" "$1=/nodewatch-agent" "${libraries[@]}"

@@ -14,5 +14,6 @@ mod leaks;
 #[path = "../support/mcp.rs"]
 mod mcp;
 mod ports;
+mod registry;
 mod targets;
 mod tools;

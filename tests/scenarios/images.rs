@@ -133,3 +133,21 @@ fn an_image_that_cannot_be_pulled_is_told_once_with_the_way_out_on_its_node() {
     feed(&mut app, [Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0")))]);
     assert!(screen(&app).contains("waiting for the first scan"), "once there is a tunnel");
 }
+
+/// A tag may be another image on another node: what ran is told by digest.
+#[test]
+fn the_receipt_has_the_images_that_ran() {
+    let mut app = with(AgentImage::from("registry.example/agent:1"));
+    let ran = |node: &str, image: &str| Event::Deploy(node.into(), DeployProgress::Image(image.to_owned()));
+    feed(&mut app, [ran("a", "registry.example/agent@sha256:12"), ran("b", "registry.example/agent@sha256:12")]);
+    let text = app.session.receipt().text();
+    assert!(text.contains("\n  image    registry.example/agent@sha256:12  on 2 nodes\n"), "{text}");
+    feed(&mut app, [ran("b", "registry.example/agent@sha256:34")]);
+    let receipt = app.session.receipt();
+    assert!(
+        receipt.text().contains("\n  DIFFERENT IMAGES registry.example/agent@sha256:34  on 1 node\n"),
+        "{}",
+        receipt.text()
+    );
+    assert_eq!(receipt.json()["images"]["registry.example/agent@sha256:34"], serde_json::json!(["b"]));
+}

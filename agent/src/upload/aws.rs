@@ -1,7 +1,8 @@
 //! The AWS SDK in the agent: over its own connections, with its own credentials.
 //!
 //! Owns which credentials are taken and how far they are narrowed. The node's own role is never used: a hostNetwork pod
-//! could reach it, and it is not ours. Must not know what is sent.
+//! could reach it, and it is not ours: the SDK's chain of sources, which would ask the node for it, is not even linked.
+//! Must not know what is sent.
 
 use std::{error::Error, fmt};
 
@@ -21,7 +22,7 @@ use super::http::{self, Http};
 
 /// What any client here is made of: these connections, and the agent's own credentials narrowed to that policy. What
 /// gets the credentials goes over `others`: it is no delivery.
-pub(super) async fn config(http: Http, others: Http, region: &str, policy: String) -> Result<SdkConfig, String> {
+pub(super) fn config(http: Http, others: Http, region: &str, policy: String) -> Result<SdkConfig, String> {
     let client = |http: Http| {
         let connector = SharedHttpConnector::new(UreqConnector(http));
         http_client_fn(move |_, _| connector.clone())
@@ -29,8 +30,8 @@ pub(super) async fn config(http: Http, others: Http, region: &str, policy: Strin
     let region = Region::new(region.to_owned());
     let provider = ProviderConfig::default().with_region(Some(region.clone())).with_http_client(client(others));
     let credentials = credentials(&provider, policy)?;
-    let loader = aws_config::defaults(BehaviorVersion::latest()).region(region).http_client(client(http));
-    Ok(loader.credentials_provider(credentials).load().await)
+    let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).region(region);
+    Ok(config.http_client(client(http)).credentials_provider(credentials).build())
 }
 
 fn credentials(provider: &ProviderConfig, policy: String) -> Result<SharedCredentialsProvider, String> {

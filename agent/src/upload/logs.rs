@@ -31,7 +31,6 @@ pub(crate) fn reporter(plan: &ReportPlan, bounds: Bounds, http: Http) -> Result<
         runtime.block_on(async {
             let (ended, over) = oneshot::channel::<()>();
             let reporter = connect(&plan, http)
-                .await
                 .map(|client| (Reporter::new(client, bounds, tokio::runtime::Handle::current()), ended));
             if answer.send(reporter).is_ok() {
                 // The sender lives as long as the program, or is dropped with an error.
@@ -46,9 +45,9 @@ pub(crate) fn reporter(plan: &ReportPlan, bounds: Bounds, http: Http) -> Result<
     Ok(reporter)
 }
 
-async fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
+fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
     let policy = policy(&plan.group, &aws::partition(&plan.region));
-    let config = aws::config(http.clone(), http, &plan.region, policy).await?;
+    let config = aws::config(http.clone(), http, &plan.region, policy)?;
     let mut settings = aws_sdk_cloudwatchlogs::config::Builder::from(&config)
         // Back-off and the next try are the queue's.
         .retry_config(RetryConfig::disabled())

@@ -93,7 +93,7 @@ impl Role {
     pub(super) fn put(&self, object: Object<'_>, piece: Piece, progress: &dyn Fn(u64)) -> Result<Stored, UploadError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UploadError::Read)?;
         runtime.block_on(async {
-            let client = self.client.get_or_try_init(|| self.connect()).await?;
+            let client = self.client.get_or_try_init(|| async { self.connect() }).await?;
             match object {
                 Object::File(name) => {
                     let key = format!("{}{name}", self.sink.prefix);
@@ -108,8 +108,8 @@ impl Role {
         })
     }
 
-    async fn connect(&self) -> Result<Client, UploadError> {
-        let config = aws::config(self.http.clone(), self.others.clone(), &self.sink.region, self.policy()).await;
+    fn connect(&self) -> Result<Client, UploadError> {
+        let config = aws::config(self.http.clone(), self.others.clone(), &self.sink.region, self.policy());
         let mut settings = aws_sdk_s3::config::Builder::from(&config.map_err(UploadError::NoWay)?)
             // Back-off and the next try are the queue's.
             .retry_config(RetryConfig::disabled())

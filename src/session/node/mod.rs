@@ -290,6 +290,8 @@ pub struct NodeLog {
     pub dropped_updates: u64,
     /// What is for the report.
     pub told: Told,
+    /// The images that its agents ran from, by digest.
+    pub images: BTreeSet<String>,
 }
 
 /// Where its agent comes from, and where it goes.

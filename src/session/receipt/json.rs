@@ -82,7 +82,7 @@ impl Receipt {
             "not_compared": self.files.unproved.iter().map(of_file).collect::<Vec<_>>(),
             "held": held.collect::<Vec<_>>(), "troubles": troubles.collect::<Vec<_>>(),
             "in_bucket": in_bucket.collect::<Vec<_>>(), "no_manifest": self.no_manifest, "noted": self.noted,
-            "whole": self.is_whole(),
+            "images": self.images, "whole": self.is_whole(),
         })
     }
 

@@ -5,7 +5,10 @@
 mod json;
 mod text;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use nodewatch_protocol::{ReportState, UnixMillis};
 
@@ -106,6 +109,8 @@ pub struct Receipt {
     pub noted: Vec<String>,
     /// Where reports went, and how they stood at the end.
     pub reports: Option<(String, ReportState)>,
+    /// The images that agents ran from, by digest, and on which nodes.
+    pub images: BTreeMap<String, Vec<NodeName>>,
     /// Nodes that have no agent although one was asked for, and why.
     pub without_agent: Vec<(NodeName, String)>,
     /// What failed on nodes while they were captured.

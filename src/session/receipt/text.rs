@@ -46,6 +46,7 @@ impl Receipt {
             };
             let _ = writeln!(out, "  {fate}: {what}");
         }
+        self.images_text(&mut out);
         self.reports_text(&mut out);
         match &self.detached {
             Some(_) if self.on_this_machine => self.held_text(&mut out),
@@ -53,6 +54,15 @@ impl Receipt {
             None => self.objects_text(&mut out),
         }
         out
+    }
+
+    /// What agents ran from. Under one tag nodes may have had several.
+    fn images_text(&self, out: &mut String) {
+        for (image, nodes) in &self.images {
+            let word = if self.images.len() > 1 { "DIFFERENT IMAGES" } else { "image   " };
+            let on = text::counted(nodes.len(), "node");
+            let _ = writeln!(out, "  {word} {}  on {on}", text::visible(image));
+        }
     }
 
     /// Files that are where they should be, summed up: their names and checksums are in the manifest beside them.
