@@ -272,7 +272,10 @@ impl Engine {
         };
         // One that is watched since a while ago may have heard its answers before.
         let listened = |it: &Sighting| {
-            self.places.taps().get(usize::from(it.tap.0)).is_some_and(|tap| tap.first.saturating_add(alive::LONG) <= now)
+            self.places
+                .taps()
+                .get(usize::from(it.tap.0))
+                .is_some_and(|tap| tap.first.saturating_add(alive::LONG) <= now)
         };
         let is_meant = heard && is_asked && trouble.is_attempt() && trouble.seen.iter().any(listened);
         is_meant && nobodys((case.destination, case.ports.1)) && nobodys(trouble.backend())
