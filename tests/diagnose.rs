@@ -445,6 +445,11 @@ fn lines(output: &Output) -> Vec<Value> {
 
 /// A pcap of Ethernet in which 10.0.0.1 connects to 10.0.0.2, port 80, is answered, and sends its data twice.
 fn small() -> Vec<u8> {
+    small_at(1_700_000_000)
+}
+
+/// The same, begun at that second.
+fn small_at(begun: u32) -> Vec<u8> {
     let mut out = Vec::new();
     for number in [0xA1B2_C3D4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
         out.extend(number.to_le_bytes());
@@ -459,7 +464,7 @@ fn small() -> Vec<u8> {
         bytes.extend(ack.to_be_bytes());
         bytes.extend([0x50, flags, 4, 0, 0, 0, 0, 0]);
         bytes.resize(bytes.len() + length, 7);
-        for number in [1_700_000_000 + millis / 1000, millis % 1000 * 1000, bytes.len() as u32, bytes.len() as u32] {
+        for number in [begun + millis / 1000, millis % 1000 * 1000, bytes.len() as u32, bytes.len() as u32] {
             out.extend(number.to_le_bytes());
         }
         out.extend(bytes);
@@ -537,6 +542,35 @@ fn it_reads_folders_standard_input_and_packed_files_and_keeps_captures_apart() {
     }
     let names = run(folder.path(), &["node-a.pcap", "-o", "name"], Stdio::null());
     assert_eq!(String::from_utf8_lossy(&names.stdout), "10.0.0.1 10.0.0.2:80/tcp\n");
+}
+
+#[test]
+fn files_that_differ_in_their_numbers_are_one_capture_where_one_has_ended_before_the_other_begins() {
+    let interfaces = |files: &[(&str, u32)]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, begun) in files {
+            fs::write(folder.path().join(name), small_at(*begun)).expect("written");
+        }
+        let output = run(folder.path(), &[".", "-o", "json"], Stdio::null());
+        let lines = lines(&output);
+        let pairs = lines.iter().filter(|line| line["kind"] == "pair");
+        let names: Vec<String> = pairs.filter_map(|line| line["interface"].as_str().map(str::to_owned)).collect();
+        let looked = lines.iter().find(|line| line["kind"] == "looked").expect("one");
+        (names, looked["nodes"].as_u64().expect("a number"))
+    };
+    let (names, nodes) = interfaces(&[("node1.pcap", 1_700_000_000), ("node2.pcap", 1_700_000_001)]);
+    assert_eq!((names, nodes), (vec!["node1".into(), "node2".into()], 2));
+    let (names, nodes) = interfaces(&[("dump_1.pcap", 1_700_000_000), ("dump_2.pcap", 1_700_000_006)]);
+    assert_eq!((names, nodes), (vec!["dump_1".into()], 1));
+    // Each node's own, one after the other.
+    let files = [("node1_1.pcap", 0), ("node2_1.pcap", 1), ("node2_2.pcap", 7), ("node1_2.pcap", 8)];
+    let (names, nodes) = interfaces(&files.map(|(name, after)| (name, 1_700_000_000 + after)));
+    assert_eq!((names, nodes), (vec!["node1_1".into(), "node2_1".into()], 2));
+    let (_, nodes) = interfaces(&[
+        ("ip-10-0-1-2.ec2.internal.pod.pcap", 1_700_000_000),
+        ("ip-10-0-1-2.ec2.internal.eth0.pcap", 1_700_000_000),
+    ]);
+    assert_eq!(nodes, 1, "two interfaces of one node, whose name has dots");
 }
 
 #[test]

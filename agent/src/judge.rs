@@ -89,6 +89,7 @@ impl Judge {
     /// Signals have moved, as the picture has them now.
     pub fn signals(&mut self, update: &SignalsUpdate, picture: &Picture) {
         let moved = update.told.iter().map(|told| told.id).chain(update.moved.iter().map(|(id, _)| *id));
+        self.engine.signals_are_told(update.at, &self.node, update.since.is_some());
         self.put(update.at, moved.filter_map(|id| picture.value(id)));
     }
 

@@ -116,7 +116,7 @@ impl Reading {
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, String::new());
             taken.name.clone_into(&mut self.interfaces[interface]);
-            self.taps.name(interface, taken.name);
+            self.taps.name(interface, taken.name, taken.ours);
         }
         let (first, last) = self.span.unwrap_or((at, at));
         self.span = Some((first.min(at), last.max(at)));

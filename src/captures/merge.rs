@@ -51,7 +51,7 @@ pub use paired::side_filter;
 use reading::Take;
 pub use reading::Taken;
 use snaplens::Snaplens;
-use source::{OpenError, Place};
+use source::{OpenError, Place, source_of};
 use spool::Spool;
 
 /// Bytes of packets read ahead, of all inputs that are open at once.
@@ -212,6 +212,7 @@ impl Merge {
             cover: Cover::default(),
             apart: self.pair.is_some(),
             by_name: is_read,
+            captures: Vec::new(),
         };
         let names = || self.names.iter().map(|(address, name)| (*address, name.clone()));
         let pairs = self.pair.map(|within| Pairs::new(within, names()));
@@ -355,7 +356,8 @@ impl<W: Write> Work<'_, W> {
                 let (mut input, cost) = if fits {
                     let Some(next) = waiting.pop() else { break };
                     let at_once = (READ_AT_ONCE / (heads.len() + 1)).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
-                    match Input::open(&next.place, next.file, at_once, &self.shared) {
+                    let node = self.node_of(&next, &mut inputs)?;
+                    match Input::open(&next.place, node, next.file, at_once) {
                         Ok(input) => (input, next.cost),
                         Err(error) => {
                             self.not_opened(&next.place.path, error)?;
@@ -397,6 +399,33 @@ impl<W: Write> Work<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// The node of a file whose turn it is. One of others' is of a capture that has ended before it, where their names differ
+    /// in numbers only: those of several nodes are captured at the same time.
+    fn node_of(&mut self, next: &Waiting, inputs: &mut [Option<(Input, usize)>]) -> Result<String, MergeError> {
+        let own = input::node_before(&next.place, &self.shared);
+        if !self.shared.by_name {
+            return Ok(own);
+        }
+        let source = source_of(&next.place.path);
+        let alike = |name: &str| name.bytes().zip(own.bytes()).take_while(|(one, other)| one == other).count();
+        let known = self.shared.captures.iter().filter(|(common, _)| *common == source);
+        let mut known: Vec<String> = known.map(|(_, name)| name.clone()).collect();
+        known.sort_by_key(|name| Reverse(alike(name)));
+        for name in known {
+            let mut goes_on = false;
+            for (input, _) in inputs.iter_mut().flatten() {
+                goes_on |= input
+                    .goes_on_after(&name, next.key, &mut self.shared, LEAST_AHEAD)
+                    .map_err(|source| self.aside_failed(source))?;
+            }
+            if !goes_on {
+                return Ok(name);
+            }
+        }
+        self.shared.captures.push((source, own.clone()));
+        Ok(own)
     }
 
     fn head(&mut self, input: &mut Input, ahead: usize) -> Result<Option<Key>, MergeError> {

@@ -12,7 +12,7 @@ use std::net::Ipv6Addr;
 /// What hosts' ends of pods' interfaces are called by network plugins: VPC CNI, bridges, Calico, Cilium, GKE.
 const OF_PODS: [&str; 6] = ["pod", "eni", "veth", "cali", "lxc", "gke"];
 /// What nodes' own interfaces are called.
-const OF_NODES: [&str; 6] = ["eth", "ens", "enp", "eno", "bond", "node"];
+const OF_NODES: [&str; 5] = ["eth", "ens", "enp", "eno", "bond"];
 
 /// All places.
 #[derive(Debug, Default)]
@@ -23,12 +23,13 @@ pub struct Taps {
     by_node: BTreeMap<String, usize>,
 }
 
-/// Node and interface of a name such as `NODE/INTERFACE`, or of a file such as `NODE.INTERFACE.pcap`.
-fn parts(name: &str) -> (&str, &str) {
+/// Node and interface of a name such as `NODE/INTERFACE`, or of others' file such as `NODE.INTERFACE.pcap`: names of nodes
+/// have dots too.
+fn parts(name: &str, ours: bool) -> (&str, &str) {
     let (place, interface) = name.rsplit_once('/').unwrap_or((name, ""));
     // The name of an interface in a file that is named after its place says less than that.
-    match place.split_once('.') {
-        Some((node, rest)) if role(rest) != Role::Other => (node, rest),
+    match place.rsplit_once('.').filter(|_| !ours) {
+        Some((node, last)) if role(last) != Role::Other => (node, last),
         _ => (place, interface),
     }
 }
@@ -37,15 +38,15 @@ fn role(interface: &str) -> Role {
     let begins = |names: &[&str]| names.iter().any(|name| interface.starts_with(name));
     match () {
         () if begins(&OF_PODS) => Role::Pod,
-        () if begins(&OF_NODES) => Role::Node,
+        () if begins(&OF_NODES) || interface == "node" => Role::Node,
         () => Role::Other,
     }
 }
 
 impl Taps {
-    /// An interface has that name.
-    pub fn name(&mut self, number: usize, name: &str) {
-        let (node, interface) = parts(name);
+    /// An interface has that name; `ours`: this product has captured it.
+    pub fn name(&mut self, number: usize, name: &str, ours: bool) {
+        let (node, interface) = parts(name, ours);
         let at = *self.by_node.entry(node.to_owned()).or_insert_with(|| {
             self.nodes.push(Told { node: node.to_owned(), ..Told::default() });
             self.nodes.len() - 1
@@ -101,11 +102,13 @@ impl Taps {
 
     /// The second of each node that ends at that moment, in milliseconds since the Unix epoch.
     pub fn take(&mut self, at: u64, millis: u64, left_out: u64) -> impl Iterator<Item = Told> + use<'_> {
+        // Of all that are read at once, so many had room.
+        let answered_to = Told::answered_to(self.nodes.iter().flat_map(|told| &told.cases));
         self.nodes.iter_mut().enumerate().map(move |(number, told)| {
             let faces = told.faces.iter().map(|face| Face { lost: false, ..face.clone() }).collect();
             let next = Told { node: told.node.clone(), faces, ..Told::default() };
-            let left_out = if number == 0 { left_out } else { 0 };
-            Told { at, millis, left_out, ..std::mem::replace(told, next) }
+            let (left_out, crowded) = (if number == 0 { left_out } else { 0 }, left_out > 0);
+            Told { at, millis, left_out, crowded, answered_to, ..std::mem::replace(told, next) }
         })
     }
 }
@@ -116,15 +119,25 @@ mod tests {
 
     #[test]
     fn names_of_files_and_interfaces_say_which_place_it_is() {
-        let read = |name: &'static str| {
-            let (node, interface) = parts(name);
+        let parted = |name: &'static str, ours: bool| {
+            let (node, interface) = parts(name, ours);
             (node, interface, role(interface))
         };
+        let (read, captured) = (|name| parted(name, false), |name| parted(name, true));
         assert_eq!(read("A.pod"), ("A", "pod", Role::Pod));
         assert_eq!(read("B.eth0"), ("B", "eth0", Role::Node));
         assert_eq!(read("B.eth0/eth0"), ("B", "eth0", Role::Node));
-        assert_eq!(read("ip-10-0-1-2.ec2.internal/eni0a1b"), ("ip-10-0-1-2.ec2.internal", "eni0a1b", Role::Pod));
-        assert_eq!(read("ip-10-0-1-2.ec2.internal/ens5"), ("ip-10-0-1-2.ec2.internal", "ens5", Role::Node));
+        let node = "ip-10-0-1-2.ec2.internal";
+        assert_eq!(captured("ip-10-0-1-2.ec2.internal/eni0a1b"), (node, "eni0a1b", Role::Pod));
+        assert_eq!(captured("ip-10-0-1-2.ec2.internal/ens5"), (node, "ens5", Role::Node));
+        assert_eq!(read("ip-10-0-1-2.ec2.internal.eth0"), (node, "eth0", Role::Node));
+        assert_eq!(read("ip-10-0-1-2.ec2.internal.pod"), (node, "pod", Role::Pod));
+        assert_eq!(read("ip-10-0-1-2.ec2.internal"), (node, "", Role::Other));
+        for interface in ["worker-1.nodes.k8s.local/eni5", "worker-1.eth0.k8s/eni5", "a.node1/eni5", "a.eth0/eni5"] {
+            let node = interface.trim_end_matches("/eni5");
+            assert_eq!(captured(interface), (node, "eni5", Role::Pod));
+        }
+        assert_eq!(read("k8s.node1"), ("k8s.node1", "", Role::Other));
         assert_eq!(read("trace"), ("trace", "", Role::Other));
     }
 }

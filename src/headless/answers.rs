@@ -55,10 +55,10 @@ fn clocks(gap: &ClockGap) -> Value {
 }
 
 fn looked_at(looked: &Looked, not_seen: &[String]) -> Value {
-    let Looked { since, until, nodes, taps, attempts, dns_unanswered, failed, delayed, unexplained, left_out } =
-        *looked;
+    let Looked { since, until, nodes, taps, unplaced, attempts, dns_unanswered, failed, delayed, .. } = *looked;
+    let Looked { unexplained, left_out, .. } = *looked;
     json!({
-        "since": since, "until": until, "nodes": nodes, "taps": taps, "attempts": attempts, "failed": failed,
+        "since": since, "until": until, "nodes": nodes, "taps": taps, "unplaced": unplaced, "attempts": attempts, "failed": failed,
         "delayed": delayed, "dns_unanswered": dns_unanswered, "unexplained": unexplained, "left_out": left_out,
         "not_seen": not_seen,
     })

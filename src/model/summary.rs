@@ -98,6 +98,7 @@ impl AnswersSummary {
                 until: before.until.max(now.until),
                 nodes: before.nodes.max(now.nodes),
                 taps: before.taps.max(now.taps),
+                unplaced: before.unplaced.max(now.unplaced),
                 attempts: before.attempts.saturating_add(now.attempts),
                 dns_unanswered: before.dns_unanswered.saturating_add(now.dns_unanswered),
                 failed: before.failed.saturating_add(now.failed),

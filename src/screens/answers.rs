@@ -382,7 +382,7 @@ impl App {
         Vec::new()
     }
 
-    /// Files of its nodes that were written when its connections were begun.
+    /// Files of its nodes that were written when its connections have failed.
     fn covers<'a>(&'a self, answer: &'a Answer) -> impl Iterator<Item = FileRow<'a>> {
         let nodes = words::nodes(answer);
         let own = self
@@ -403,13 +403,13 @@ impl App {
 /// So far the clocks of a node and of this laptop may be apart, in milliseconds.
 const APART: u64 = 2_000;
 
-/// How many of its connections were begun while a file was written.
+/// How many of its connections have failed while a file was written.
 fn shown_in(row: &FileRow<'_>, answer: &Answer) -> usize {
     let Some(file) = row.on_node else { return 0 };
     let until = if file.ended == 0 { UnixMillis::MAX } else { file.ended.saturating_add(APART) };
     let span = file.started.saturating_sub(APART)..=until;
-    let begun = answer.proof.iter().map(|proof| u64::try_from(proof.at / 1_000_000).unwrap_or(0));
-    begun.filter(|at| span.contains(at)).count()
+    let failed = answer.proof.iter().map(|proof| u64::try_from(proof.at / 1_000_000).unwrap_or(0));
+    failed.filter(|at| span.contains(at)).count()
 }
 
 /// Whether a part is something to do: these come last.
@@ -427,6 +427,9 @@ fn shows(filter: &TextFilter, answer: &Answer) -> bool {
         vec![("code", &title), ("certainty", answer.certainty.word()), ("place", &place), ("text", &answer.text)];
     let known = [("node", &answer.place.node), ("pod", &answer.place.pod), ("service", &answer.place.service)];
     fields.extend(known.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+    // Also where it was seen, and whose counters have moved.
+    let counted = answer.counters.iter().map(|step| step.node.as_str());
+    fields.extend(words::nodes(answer).into_iter().chain(counted).map(|node| ("node", node)));
     filter.shows(&fields)
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use nodewatch_answers::{Answer, Certainty, Code, Engine, Looked, Place, Told, is_wanted, words};
+use nodewatch_answers::{Answer, Code, Engine, Looked, Told, is_wanted, words};
 use nodewatch_protocol::{NotJudged, SignalsUpdate, Symptoms, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -27,34 +27,18 @@ const LINES: usize = 20;
 const NAMED: usize = 3;
 
 /// Which answer it is, whatever is known of it meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnswerId {
-    code: Option<Code>,
-    place: Place,
-    /// When its first evidence was seen; 0 of a note, which begins anew as long as it stands.
-    since: UnixMillis,
-    /// Of notes, which are several on one node: what to do about it.
-    about: Option<String>,
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerId(u64);
 
 impl AnswerId {
     /// Of this one.
     pub fn of(answer: &Answer) -> Self {
-        let note = answer.certainty == Certainty::Note;
-        Self {
-            code: answer.code,
-            place: answer.place.clone(),
-            since: if note { 0 } else { answer.since },
-            about: answer.next.first().filter(|_| note).cloned(),
-        }
+        Self(answer.id)
     }
 
     /// Whether it is that one.
     pub fn is(&self, answer: &Answer) -> bool {
-        let note = answer.certainty == Certainty::Note;
-        (self.code, &self.place) == (answer.code, &answer.place)
-            && self.since == if note { 0 } else { answer.since }
-            && self.about.as_ref() == answer.next.first().filter(|_| note)
+        self.0 == answer.id
     }
 }
 
@@ -127,6 +111,10 @@ impl Answering {
     /// How far a node's clock is behind: the fastest of the last lines has waited least.
     fn behind(&mut self, node: &NodeName, behind: i64) -> i64 {
         let known = self.clocks.entry(node.clone()).or_default();
+        // No line is so late: its clock was set back, or another machine has its name.
+        if known.back().is_some_and(|last| behind.saturating_sub(*last).unsigned_abs() > LATE) {
+            known.clear();
+        }
         known.push_back(behind);
         if known.len() > LINES {
             known.pop_front();
@@ -166,6 +154,8 @@ impl Session {
     pub(super) fn hear_signals(&mut self, name: &NodeName, update: &SignalsUpdate) {
         let wall = self.wall(self.now);
         let Some(NodeState { seen, .. }) = self.nodes.get(name) else { return };
+        // All that stands is told where nothing was told for a time.
+        self.answers.engine.signals_are_told(wall, &name.0, update.since.is_some());
         let told = update.told.iter().map(|told| told.id).chain(update.moved.iter().map(|moved| moved.0));
         for state in told.filter_map(|id| seen.signals.series.get(&id)) {
             let info = state.info();
@@ -187,8 +177,7 @@ impl Session {
         if !due || nothing_to_judge {
             return Vec::new();
         }
-        let before: Vec<(Option<Code>, Place)> =
-            self.answers.engine.answers().iter().map(|answer| (answer.code, answer.place.clone())).collect();
+        let before: BTreeSet<u64> = self.answers.engine.answers().iter().map(|answer| answer.id).collect();
         let addresses = self.nodes.values().flat_map(|state| state.node.addresses.iter().copied());
         self.answers.engine.nodes_have(addresses);
         self.answers.judged = self.now;
@@ -196,7 +185,7 @@ impl Session {
         self.answers.engine.judge(wall, false);
         let now = self.now;
         for answer in self.answers.current().filter(|answer| answer.certainty.is_answer()) {
-            if before.contains(&(answer.code, answer.place.clone())) {
+            if before.contains(&answer.id) {
                 continue;
             }
             // One that is about more than one node happens on each of them.
@@ -265,7 +254,10 @@ impl Session {
             spots.push(format!("time of watched nodes: {}", parts.join(", ")));
         }
         spots.extend(self.not_judged());
-        let left_out = self.answers.looked().left_out;
+        let Looked { left_out, unplaced, .. } = self.answers.looked();
+        if unplaced > 0 {
+            spots.push(format!("{} beyond the number that answers know", counted(unplaced, "interface")));
+        }
         if left_out > 0 {
             spots.push(format!("{} with a symptom that had no room", counted(left_out as usize, "connection")));
         }

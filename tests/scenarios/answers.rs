@@ -211,6 +211,11 @@ fn filter_order_table_and_mouse_are_those_of_other_screens() {
     assert!(titles(&app).is_empty());
     assert!(drawn(&app, 100, 24).contains("no answer that stands matches: Esc shows all"));
     key(&mut app, Action::Back);
+    for (filter, shown) in [("node:a", 1), ("node:b", 0)] {
+        command(&mut app, &format!("filter {filter}"));
+        assert_eq!(titles(&app).len(), shown, "{filter}: where it was seen");
+        key(&mut app, Action::Back);
+    }
     command(&mut app, "filter code:n-11");
     assert_eq!(titles(&app).len(), 1);
     key(&mut app, Action::Sort(Column::Drops));
@@ -223,6 +228,23 @@ fn filter_order_table_and_mouse_are_those_of_other_screens() {
     feed(&mut app, [Input::Pointed(Pointed::Row(RowKey::Answer(row.clone())))]);
     assert_eq!(app.row_under_cursor(), Some(RowKey::Answer(row)));
     assert_eq!(app.targets(), ["a".into()], "keys for nodes are about the node that has seen it");
+}
+
+#[test]
+fn a_node_whose_clock_is_set_back_has_not_failed_an_hour_ago() {
+    const HOUR: u64 = 3_600_000;
+    let mut app = live();
+    feed(&mut app, [tunnel("a", on()), tunnel("a", told(symptoms("eth0", Vec::new())))]);
+    let mut later = unanswered(6);
+    later.at -= HOUR;
+    for case in &mut later.cases {
+        case.began -= HOUR as i64 * 1_000_000;
+        case.at = case.began;
+    }
+    feed(&mut app, [tunnel("a", told(later))]);
+    tick(&mut app, 4_000);
+    let answer = app.session.answers.current().next().expect("an answer");
+    assert!(answer.since + 1_000 >= NOW, "{} ms ago", NOW - answer.since);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use nodewatch_analysis::{
     Analysis, Counts, Echoes, Limits, PairKey, Seen, Totals,
     decode::{Headers, Link},
 };
-use nodewatch_protocol::{Case, MOST_CASES, Symptoms, WatchedInterface, WatchedPair};
+use nodewatch_protocol::{Case, Finding, MOST_CASES, Symptoms, WatchedInterface, WatchedPair};
 
 use crate::moment::Moment;
 use timeline::Timeline;
@@ -142,9 +142,7 @@ impl Analyst {
                 cases.push(case);
             }
         });
-        cases.sort_by_key(|case| !case.what.is_felt());
-        left_out += cases.iter().skip(MOST_CASES).filter(|case| case.what.is_felt()).count() as u64;
-        cases.truncate(MOST_CASES);
+        left_out += choose(&mut cases);
         for case in &mut cases {
             case.began = self.timeline.on_the_wall(case.began);
             case.at = self.timeline.on_the_wall(case.at);
@@ -165,6 +163,16 @@ impl Analyst {
             not_judged: told.not_judged,
         }
     }
+}
+
+/// Takes as many cases as are told: of many those with the lowest lots, whose places on the way choose them too. How many
+/// that show something are left out.
+fn choose(cases: &mut Vec<Case>) -> u64 {
+    let is_answered = |case: &Case| case.what == Finding::Answered;
+    cases.sort_by_key(|case| (is_answered(case), case.lot()));
+    let left_out = cases.iter().skip(MOST_CASES).filter(|case| !is_answered(case)).count();
+    cases.truncate(MOST_CASES);
+    left_out as u64
 }
 
 /// Those that are open or of which something is told, and pairs and cases by their places in that list.
@@ -300,6 +308,31 @@ mod tests {
         let failed: Vec<_> = told.pairs.iter().flat_map(|pair| &pair.symptoms).filter(|it| it.0.is_failure()).collect();
         assert!(matches!(failed[..], [SymptomCount(Symptom::Unanswered, 1, 0)]), "{failed:?}");
         assert_eq!((told.sums.failed, told.not_judged.undecided, told.millis), (1, 2, 300));
+    }
+
+    #[test]
+    fn of_too_many_cases_every_place_tells_the_same_ones_and_what_is_left_out_is_counted() {
+        let case = |what, number: u32| {
+            let ends = |last| (std::net::IpAddr::from([10, 0, 0, last]), 80);
+            let case = Case::of(what, nodewatch_protocol::Service::Tcp, ends(1), ends(2), 0);
+            Case { id: Some((number, 7)), ..case }
+        };
+        let repeated = (0..300).map(|number| case(Finding::AnswerRepeated, number));
+        let failed = (0..300).map(|number| case(Finding::Symptom(Symptom::Unanswered), number));
+        let answered = (1000..1016).map(|number| case(Finding::Answered, number));
+        let told = |cases: Vec<Case>| {
+            let mut cases = cases;
+            let left_out = choose(&mut cases);
+            let mut numbers: Vec<u32> = cases.iter().filter_map(|case| Some(case.id?.0)).collect();
+            numbers.sort_unstable();
+            (numbers, left_out)
+        };
+        let here = told(failed.clone().chain(answered.clone()).collect());
+        let there = told(answered.clone().chain(repeated.rev()).collect());
+        assert_eq!(here, there);
+        assert_eq!((here.0.len(), here.1), (MOST_CASES, 204));
+        let (few, left_out) = told(answered.chain(failed.take(80)).collect());
+        assert_eq!((few.len(), left_out), (96, 0));
     }
 
     #[test]

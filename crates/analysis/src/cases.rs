@@ -3,19 +3,12 @@
 //! Owns the bound of what is kept until it is told, and which of the attempts that were answered are told of: those with
 //! the lowest numbers, so that several interfaces and nodes choose the same ones. Must not know what a case proves.
 
-use nodewatch_protocol::Case;
+use nodewatch_protocol::{Case, MOST_ANSWERED};
 
 /// Cases that are kept until they are told.
 const MOST: usize = 384;
-/// Answered attempts among them.
-const ANSWERED: usize = 16;
 /// Strays whose connection is looked for until they are told: all connections are looked through for each.
 const LOOKED_FOR: u32 = 16;
-
-/// A number that is the same wherever the attempt is seen, and spread evenly.
-pub(crate) fn lot(number: u32) -> u32 {
-    number.wrapping_mul(0x9E37_79B1)
-}
 
 /// What was not told yet.
 #[derive(Debug, Default)]
@@ -45,11 +38,11 @@ impl Cases {
     /// An attempt with these numbers would be among those that are told of.
     #[inline]
     pub(crate) fn wants(&self, lot: u32) -> bool {
-        self.answered.len() < ANSWERED || self.answered.iter().any(|(known, _)| lot < *known)
+        self.answered.len() < MOST_ANSWERED || self.answered.iter().any(|(known, _)| lot < *known)
     }
 
     pub(crate) fn put_answered(&mut self, lot: u32, case: Case) {
-        if self.answered.len() >= ANSWERED {
+        if self.answered.len() >= MOST_ANSWERED {
             let highest = self.answered.iter().enumerate().max_by_key(|(_, (lot, _))| *lot).map(|(at, _)| at);
             highest.map(|at| self.answered.swap_remove(at));
         }

@@ -4,11 +4,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use nodewatch_protocol::{Case, Finding, Symptom};
+use nodewatch_protocol::{Case, Finding, Symptom, lot};
 
 use crate::{
     analysis::{Analysis, Key},
-    cases::lot,
     connection::{Connection, Said, Shown},
     pairs::PairKey,
     table::Place,

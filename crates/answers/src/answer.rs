@@ -94,7 +94,7 @@ impl Place {
 /// One connection that shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// When it was begun, in nanoseconds since the Unix epoch.
+    /// When it has failed, in nanoseconds since the Unix epoch: of an attempt, when it was begun.
     pub at: i64,
     /// Who asks, and from which port.
     pub source: (IpAddr, u16),
@@ -135,6 +135,9 @@ pub struct Runner {
 /// What is known of why connections fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
+    /// Which one it is of all that were found, whatever is known of it meanwhile.
+    #[serde(default)]
+    pub id: u64,
     /// The cause; `None` where only the place is known.
     pub code: Option<Code>,
     /// How sure it is.
@@ -149,7 +152,7 @@ pub struct Answer {
     pub until: Option<u64>,
     /// When its last evidence was seen.
     pub last: u64,
-    /// Connections and questions that it has hurt in the last minute of its evidence.
+    /// Connections and questions that it has hurt in the last minute; where it is over, in the worst one.
     pub failed: u64,
     /// Of so many.
     pub of: u64,
@@ -177,6 +180,7 @@ impl Answer {
     #[cfg(test)]
     pub(crate) fn nothing() -> Self {
         Self {
+            id: 0,
             code: None,
             certainty: Certainty::Note,
             text: String::new(),

@@ -88,6 +88,21 @@ impl Clocks {
     }
 }
 
+impl Clocks {
+    /// By how much times of the other node are ahead of those of the first, in nanoseconds, as far as that is known.
+    pub(crate) fn ahead(&self, of: &str, other: &str) -> i64 {
+        if of == other || self.0.is_empty() {
+            return 0;
+        }
+        self.gap(of, other).map_or(0, |gap| if gap.ahead == other { gap.by } else { gap.by.saturating_neg() })
+    }
+
+    /// All of it is of another time.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 impl ClockGap {
     /// For people: `times of b are 4.98 ms ± 0.11 ms ahead of a's`.
     pub fn text(&self) -> String {

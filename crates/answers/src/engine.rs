@@ -1,10 +1,9 @@
 //! Takes what is told, keeps the last two minutes of it, and asks the rules.
 //!
-//! Owns which rule goes first where several fit, when an answer is over, and the bounds of memory. Nothing latches: an
-//! answer without new evidence for two windows is over, and stays in history with its times.
+//! Owns which rule goes first where several fit, what is forgotten when, and the bounds of memory.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
 };
 
@@ -13,29 +12,26 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Certainty, Code, Journal, Pair, Place, Runner, Source, Told,
+    Answer, Certainty, Code, Journal, Pair, Runner, Source, Told,
     alive::{self, Alive},
     joined::Joined,
-    paths::{Sighting, Tap, TapId, Trouble},
+    paths::{Sighting, TapId, Trouble},
+    places::Places,
     rules,
+    seconds::Seconds,
     signals::Signals,
+    standing::{Found, Standing},
     view::{Draft, Target, View},
 };
 
 /// Milliseconds that are judged together.
 const WINDOW: u64 = 60_000;
-/// Without new evidence for so long, an answer is over. Some of what has failed is known only after 10 s.
-const OVER: u64 = 60_000 + 15_000;
-/// Places that are known.
-const MOST_TAPS: usize = 8_000;
-/// Answers that stand.
-const MOST_ANSWERS: usize = 500;
-/// Answers that are over.
-const MOST_HISTORY: usize = 200;
+/// Targets of which it is known what a link on their way takes.
+const MOST_MTU: usize = 8_000;
 /// Seconds of pairs are summed so many at once, in milliseconds.
 const STEP: u64 = 5_000;
-/// A place of which nothing was told for so long is not watched any more.
-const SILENT: u64 = 5_000;
+/// A clock that goes back by more, in milliseconds, was set.
+const SET_BACK: u64 = 5_000;
 
 /// What was looked at, for "nothing found".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +44,9 @@ pub struct Looked {
     pub nodes: usize,
     /// Places where packets were seen.
     pub taps: usize,
+    /// Places of which nothing is known, as there are too many.
+    #[serde(default)]
+    pub unplaced: usize,
     /// Connections that were begun and questions that were asked.
     pub attempts: u64,
     /// Of these, questions to DNS that were not answered.
@@ -68,8 +67,8 @@ type StepSums = FxHashMap<(Target, TapId), Sums>;
 /// Everything that is known.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    taps: Vec<Tap>,
-    by_name: FxHashMap<(String, String), TapId>,
+    places: Places,
+    seconds: Seconds,
     joined: Joined,
     /// Sums by step, and of all steps of the window.
     steps: VecDeque<(u64, StepSums)>,
@@ -81,8 +80,9 @@ pub struct Engine {
     pub journal: Journal,
     /// The nodes' own addresses.
     nodes: FxHashSet<IpAddr>,
-    answers: Vec<Answer>,
-    history: VecDeque<Answer>,
+    standing: Standing,
+    /// When the rules were asked last.
+    judged: u64,
     looked: Looked,
     idle: u64,
 }
@@ -98,8 +98,8 @@ impl Engine {
     /// on its way.
     pub fn new(idle: u64) -> Self {
         Self {
-            taps: Vec::new(),
-            by_name: FxHashMap::default(),
+            places: Places::default(),
+            seconds: Seconds::default(),
             joined: Joined::default(),
             steps: VecDeque::new(),
             pairs: FxHashMap::default(),
@@ -108,8 +108,8 @@ impl Engine {
             alive: Alive::default(),
             journal: Journal::default(),
             nodes: FxHashSet::default(),
-            answers: Vec::new(),
-            history: VecDeque::new(),
+            standing: Standing::default(),
+            judged: 0,
             looked: Looked::default(),
             idle,
         }
@@ -122,7 +122,11 @@ impl Engine {
             self.looked.since = now.saturating_sub(told.millis);
         }
         self.looked.until = self.looked.until.max(now);
-        let places: Vec<Option<TapId>> = told.faces.iter().map(|face| self.tap(told, face)).collect();
+        self.seconds.put(told);
+        let (places, gone) = self.places.of(told);
+        if !gone.is_empty() {
+            self.joined.forget_taps(&gone);
+        }
         let place = |interface: u16| places.get(usize::from(interface)).copied().flatten();
         self.looked.attempts = self.looked.attempts.saturating_add(told.sums.attempts);
         self.looked.failed = self.looked.failed.saturating_add(told.sums.failed);
@@ -144,7 +148,7 @@ impl Engine {
                 *sums.entry((target, tap)).or_default() += pair.sums;
             }
             *self.pairs.entry(target).or_default().entry(tap).or_default() += pair.sums;
-            if let Some(mtu) = pair.mtu.filter(|_| self.mtu.len() < MOST_TAPS) {
+            if let Some(mtu) = pair.mtu.filter(|_| self.mtu.len() < MOST_MTU) {
                 self.mtu.insert(pair.destination, mtu);
             }
         }
@@ -156,45 +160,9 @@ impl Engine {
                 continue;
             }
             if let Some(tap) = place(case.interface) {
-                self.joined.put(Sighting { tap, heard: now, case: case.clone() });
+                self.joined.put(Sighting { tap, heard: now, case: case.clone() }, self.places.taps());
             }
         }
-    }
-
-    fn tap(&mut self, told: &Told, face: &crate::told::Face) -> Option<TapId> {
-        let begun = told.at.saturating_sub(told.millis);
-        let key = (told.node.clone(), face.name.clone());
-        let id = match self.by_name.get(&key) {
-            Some(id) => *id,
-            None if self.taps.len() >= MOST_TAPS => return None,
-            None => {
-                let id = TapId(self.taps.len() as u16);
-                let (node, interface) = key.clone();
-                self.taps.push(Tap {
-                    node,
-                    interface,
-                    role: face.role,
-                    first: begun,
-                    last: told.at,
-                    lost: VecDeque::new(),
-                });
-                self.by_name.insert(key, id);
-                id
-            }
-        };
-        let tap = &mut self.taps[usize::from(id.0)];
-        if begun.saturating_sub(tap.last) > SILENT {
-            tap.first = begun;
-        }
-        tap.last = tap.last.max(told.at);
-        tap.role = face.role;
-        if face.lost {
-            tap.lost.push_back(told.at);
-        }
-        while tap.lost.front().is_some_and(|lost| lost.saturating_add(2 * WINDOW) < told.at) {
-            tap.lost.pop_front();
-        }
-        Some(id)
     }
 
     /// The addresses of all nodes: what these ask their own pods is looking after them, and no traffic.
@@ -208,6 +176,12 @@ impl Engine {
         self.signals.put(now, (node, name, item), value);
     }
 
+    /// A node tells of its signals at that moment, also where none has moved. `anew`: after a time in which it has not, so
+    /// that when its counters have risen meanwhile is not known.
+    pub fn signals_are_told(&mut self, now: u64, node: &str, anew: bool) {
+        self.signals.are_told(now, node, anew);
+    }
+
     /// A signal of a node, or of something of it, is no more.
     pub fn signal_is_gone(&mut self, signal: (&str, &str, &str)) {
         self.signals.forget(signal);
@@ -215,12 +189,12 @@ impl Engine {
 
     /// Answers as they stand, those that hurt most first.
     pub fn answers(&self) -> &[Answer] {
-        &self.answers
+        self.standing.answers()
     }
 
     /// Answers that are over, the latest first.
     pub fn history(&self) -> impl Iterator<Item = &Answer> {
-        self.history.iter().rev()
+        self.standing.history()
     }
 
     /// What was looked at.
@@ -230,13 +204,18 @@ impl Engine {
 
     /// Asks the rules at that moment. `over`: nothing more will be told.
     pub fn judge(&mut self, now: u64, over: bool) {
+        if now.saturating_add(SET_BACK) < self.judged {
+            self.set_back(now);
+        }
+        self.judged = now;
         self.forget_old(now);
-        self.joined.settle(&self.taps, now, over);
+        let taps = self.places.taps();
+        self.joined.settle(taps, &self.seconds, now, over);
         let (dead, troubles): (Vec<&Trouble>, Vec<&Trouble>) =
             self.joined.troubles().into_iter().partition(|trouble| self.is_dead(trouble, now));
         let view = View {
             window: (now.saturating_sub(WINDOW), now),
-            taps: &self.taps,
+            taps,
             troubles: &troubles,
             dead: &dead,
             pairs: &self.pairs,
@@ -249,17 +228,36 @@ impl Engine {
             idle: self.idle,
         };
         let drafts = settle(rules::all(&view));
-        let explained: usize = drafts.iter().map(|draft| draft.hurt.len()).sum();
-        let felt = troubles.iter().filter(|trouble| trouble.what.is_felt()).count();
-        self.looked.unexplained = felt.saturating_sub(explained) as u64;
-        let watched = |tap: &&Tap| tap.last.saturating_add(SILENT) >= now;
-        self.looked.taps = self.taps.iter().filter(watched).count();
-        let nodes: std::collections::BTreeSet<&str> =
-            self.taps.iter().filter(watched).map(|tap| tap.node.as_str()).collect();
-        self.looked.nodes = nodes.len();
-        let found: Vec<((Option<Code>, Place), Answer)> =
-            drafts.into_iter().map(|draft| (draft.key(), draft.answer(&view))).collect();
-        self.keep(found, (now, over));
+        let explained: BTreeSet<usize> = drafts.iter().flat_map(|draft| draft.hurt.iter().copied()).collect();
+        let unexplained = |(at, trouble): &(usize, &&Trouble)| trouble.what.is_felt() && !explained.contains(at);
+        self.looked.unexplained = troubles.iter().enumerate().filter(unexplained).count() as u64;
+        let watched = || taps.iter().filter(|tap| tap.is_watched(now));
+        self.looked.taps = watched().count();
+        self.looked.nodes = watched().map(|tap| tap.node.as_str()).collect::<BTreeSet<_>>().len();
+        self.looked.unplaced = self.places.unplaced(now);
+        let found = |draft: Draft| Found {
+            key: draft.key(&view),
+            hurt: draft.hurt.iter().map(|&at| troubles[at].number).collect(),
+            answer: draft.answer(&view),
+        };
+        let found: Vec<Found> = drafts.into_iter().map(found).collect();
+        let alive: FxHashSet<u64> = troubles.iter().map(|trouble| trouble.number).collect();
+        self.standing.keep(found, (now, over), &alive);
+    }
+
+    /// The clock was set back: what was told before is of a time that has not come yet.
+    fn set_back(&mut self, now: u64) {
+        self.joined.clear();
+        self.seconds.clear();
+        self.steps.clear();
+        self.pairs.clear();
+        self.mtu.clear();
+        self.signals.set_back(now);
+        self.alive = Alive::default();
+        self.places.set_back(now);
+        self.standing.end_all();
+        self.looked.since = self.looked.since.min(now);
+        self.looked.until = now;
     }
 
     /// Who is asked has answered nobody for long, and is no endpoint of any service: a scan, or an old setting.
@@ -274,55 +272,18 @@ impl Engine {
         };
         // One that is watched since a while ago may have heard its answers before.
         let listened = |it: &Sighting| {
-            self.taps.get(usize::from(it.tap.0)).is_some_and(|tap| tap.first.saturating_add(alive::LONG) <= now)
+            self.places
+                .taps()
+                .get(usize::from(it.tap.0))
+                .is_some_and(|tap| tap.first.saturating_add(alive::LONG) <= now)
         };
         let is_meant = heard && is_asked && trouble.is_attempt() && trouble.seen.iter().any(listened);
         is_meant && nobodys((case.destination, case.ports.1)) && nobodys(trouble.backend())
     }
 
-    fn keep(&mut self, found: Vec<((Option<Code>, Place), Answer)>, (now, over): (u64, bool)) {
-        let mut before = std::mem::take(&mut self.answers);
-        for ((code, place), mut answer) in found {
-            let is_note = answer.certainty == Certainty::Note;
-            let is_same = |known: &Answer| known.code == code && known.place == place;
-            let same = before.iter().position(|known| is_same(known) && !is_note && known.certainty != Certainty::Note);
-            if let Some(known) = same.map(|at| before.swap_remove(at)) {
-                // What was seen since then is counted once.
-                let fresh = known.last < answer.last;
-                answer.in_all = known.in_all.max(answer.failed);
-                if fresh && answer.failed > known.failed {
-                    answer.in_all = known.in_all + (answer.failed - known.failed);
-                }
-                answer.since = known.since.min(answer.since);
-                answer.last = known.last.max(answer.last);
-            }
-            self.answers.push(answer);
-        }
-        // What only counters say ends with them; other evidence is older than a window now, and may come again.
-        before.retain(|answer| answer.certainty != Certainty::Note);
-        let (over_now, waiting): (Vec<Answer>, Vec<Answer>) =
-            before.into_iter().partition(|answer| over || now.saturating_sub(answer.last) >= OVER);
-        self.answers.extend(waiting);
-        for mut answer in over_now {
-            answer.until = Some(answer.last);
-            self.history.push_back(answer);
-        }
-        while self.history.len() > MOST_HISTORY {
-            self.history.pop_front();
-        }
-        // Those that hurt least go, where there are very many.
-        self.answers.sort_by(|one, other| {
-            let order = |answer: &Answer| {
-                let note = answer.certainty == Certainty::Note;
-                (note, std::cmp::Reverse(answer.failed), answer.certainty, answer.code)
-            };
-            order(one).cmp(&order(other)).then_with(|| one.text.cmp(&other.text))
-        });
-        self.answers.truncate(MOST_ANSWERS);
-    }
-
     fn forget_old(&mut self, now: u64) {
         let old = now.saturating_sub(WINDOW);
+        self.signals.forget_old(now);
         let felt = self.joined.forget(now, old);
         self.looked.left_out = self.looked.left_out.saturating_add(felt);
         while self.steps.front().is_some_and(|(step, _)| step.saturating_add(1).saturating_mul(STEP) < old) {

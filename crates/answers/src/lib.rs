@@ -14,13 +14,18 @@ mod engine;
 mod explain;
 mod joined;
 mod journal;
+mod lost;
 mod paths;
+mod places;
 mod rules;
+mod seconds;
 mod signals;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod told;
 mod view;
+mod ways;
 pub mod words;
 mod worst;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct TapId(pub u16);
 
 /// A place where packets are seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tap {
     /// Its node; of files, what they are called.
     pub node: String,
@@ -28,7 +28,21 @@ pub struct Tap {
     pub lost: VecDeque<u64>,
 }
 
+/// A place of which nothing was told for so long, in milliseconds, is not watched any more.
+pub(crate) const SILENT: u64 = 5_000;
+
 impl Tap {
+    /// It was told of just before that moment.
+    pub(crate) fn is_watched(&self, now: u64) -> bool {
+        self.last.saturating_add(SILENT) >= now
+    }
+
+    /// At that moment, in milliseconds, all that passed was seen there.
+    pub(crate) fn sees(&self, moment: u64) -> bool {
+        let around = self.lost.iter().any(|lost| lost.abs_diff(moment) < 2_000);
+        self.first <= moment && self.last.saturating_add(1_000) >= moment && !around
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         match (self.node.is_empty(), self.interface.is_empty()) {
@@ -104,12 +118,14 @@ pub(crate) struct Sighting {
 /// One connection, or question, that shows something, as all have seen it.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
+    /// Which one it is of all that were ever seen.
+    pub(crate) number: u64,
     /// In the order of its way.
     pub(crate) seen: Vec<Sighting>,
     /// What it shows, as felt by who asks.
     pub(crate) what: Finding,
-    /// When it began, in nanoseconds since the Unix epoch.
-    pub(crate) began: i64,
+    /// When it has failed, in nanoseconds since the Unix epoch: of an attempt, when it was begun.
+    pub(crate) at: i64,
     /// Where others of its kind are seen and this was not.
     pub(crate) missing: Vec<TapId>,
     /// Where it was lost, as far as that is known.
@@ -161,9 +177,9 @@ impl Trouble {
         shown.map(|it| it.case.amount).max().unwrap_or(0)
     }
 
-    /// The moment in milliseconds.
+    /// When it has failed, in milliseconds.
     pub(crate) fn millis(&self) -> u64 {
-        u64::try_from(self.began / 1_000_000).unwrap_or(0)
+        u64::try_from(self.at / 1_000_000).unwrap_or(0)
     }
 
     /// When its last evidence was there, in milliseconds.

@@ -12,6 +12,8 @@ const KEPT: u64 = 150_000;
 const MOST_STEPS: usize = 160;
 /// Series of all nodes.
 const MOST_SERIES: usize = 200_000;
+/// Of a node that has told of no signal for so long, in milliseconds, none is known.
+const OLD: u64 = 60_000;
 
 #[derive(Debug, Clone, Default)]
 struct Series {
@@ -47,10 +49,20 @@ pub fn is_wanted(signal: &str) -> bool {
     WANTED.contains(&signal)
 }
 
+/// Of one node.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    series: BTreeMap<(String, String), Series>,
+    /// When it has told of any last.
+    told: u64,
+    /// When it has told of all of them again, after a time in which it did not.
+    anew: Option<u64>,
+}
+
 /// Of all nodes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
-    nodes: BTreeMap<String, BTreeMap<(String, String), Series>>,
+    nodes: BTreeMap<String, Node>,
     series: usize,
 }
 
@@ -58,19 +70,20 @@ impl Signals {
     /// A signal, of an item of the node or of the node itself, is this high.
     pub(crate) fn put(&mut self, now: u64, (node, name, item): (&str, &str, &str), value: u64) {
         if !self.nodes.contains_key(node) {
-            self.nodes.insert(node.to_owned(), BTreeMap::new());
+            self.nodes.insert(node.to_owned(), Node::default());
         }
         let Some(known) = self.nodes.get_mut(node) else { return };
+        known.told = now;
         let key = (name.to_owned(), item.to_owned());
-        let Some(series) = known.get_mut(&key) else {
+        let Some(series) = known.series.get_mut(&key) else {
             if self.series < MOST_SERIES {
                 self.series += 1;
-                known.insert(key, Series { value, steps: VecDeque::new() });
+                known.series.insert(key, Series { value, steps: VecDeque::new() });
             }
             return;
         };
         let before = std::mem::replace(&mut series.value, value);
-        if value > before {
+        if value > before && known.anew != Some(now) {
             series.steps.push_back((now, before, value));
         }
         while series.steps.len() > MOST_STEPS
@@ -80,9 +93,35 @@ impl Signals {
         }
     }
 
+    /// A node tells of its signals; `anew`: when those have moved that it tells of at this moment is not known.
+    pub(crate) fn are_told(&mut self, now: u64, node: &str, anew: bool) {
+        if let Some(known) = self.nodes.get_mut(node) {
+            known.told = now;
+            known.anew = if anew { Some(now) } else { known.anew };
+        }
+    }
+
+    /// Forgets nodes that tell of none any more.
+    pub(crate) fn forget_old(&mut self, now: u64) {
+        let series = &mut self.series;
+        self.nodes.retain(|_, node| {
+            let stays = node.told.saturating_add(OLD) >= now;
+            *series -= if stays { 0 } else { node.series.len() };
+            stays
+        });
+    }
+
+    /// When they have moved is of a time that has not come yet.
+    pub(crate) fn set_back(&mut self, now: u64) {
+        for node in self.nodes.values_mut() {
+            node.told = node.told.min(now);
+            node.series.values_mut().for_each(|series| series.steps.clear());
+        }
+    }
+
     /// Something of a node is no more: what was known of it is not said any more.
     pub(crate) fn forget(&mut self, (node, name, item): (&str, &str, &str)) {
-        let gone = self.nodes.get_mut(node).and_then(|known| known.remove(&(name.to_owned(), item.to_owned())));
+        let gone = self.nodes.get_mut(node).and_then(|known| known.series.remove(&(name.to_owned(), item.to_owned())));
         self.series -= usize::from(gone.is_some());
     }
 
@@ -93,12 +132,12 @@ impl Signals {
 
     /// How high a signal of a node is.
     pub(crate) fn value(&self, node: &str, name: &str) -> Option<u64> {
-        self.nodes.get(node)?.get(&(name.to_owned(), String::new())).map(|series| series.value)
+        self.nodes.get(node)?.series.get(&(name.to_owned(), String::new())).map(|series| series.value)
     }
 
     /// How high a signal of a node is, of each of its items.
     pub(crate) fn items(&self, node: &str, name: &str) -> impl Iterator<Item = (&str, u64)> {
-        let known = self.nodes.get(node).into_iter().flatten();
+        let known = self.nodes.get(node).into_iter().flat_map(|node| &node.series);
         let of_name = known.filter(move |((known, _), _)| known == name);
         of_name.map(|((_, item), series)| (item.as_str(), series.value))
     }
@@ -106,7 +145,8 @@ impl Signals {
     /// By how much a counter has risen within a time, of all its items that have.
     pub(crate) fn steps(&self, node: &str, name: &str, (from, to): (u64, u64)) -> Vec<Step> {
         let Some(known) = self.nodes.get(node) else { return Vec::new() };
-        let of_name = known.range((name.to_owned(), String::new())..).take_while(|((known, _), _)| known == name);
+        let of_name =
+            known.series.range((name.to_owned(), String::new())..).take_while(|((known, _), _)| known == name);
         of_name
             .filter_map(|((_, item), series)| {
                 let mut within = series.steps.iter().filter(|(at, ..)| (from..=to).contains(at));

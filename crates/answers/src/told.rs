@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use nodewatch_protocol::{Case, Role, Service, Sums, Symptoms};
+use nodewatch_protocol::{Case, Finding, MOST_ANSWERED, MOST_CASES, Role, Service, Sums, Symptoms};
 
 /// One interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub struct Told {
     pub cases: Vec<Case>,
     /// What is not among them: connections that were felt and not judged, and cases without room.
     pub left_out: u64,
+    /// There were more cases than these, so that one that is not among them may have been seen.
+    pub crowded: bool,
+    /// Of attempts that were answered all are among them up to this lot.
+    pub answered_to: u32,
     /// What all pairs of it amount to.
     pub sums: Sums,
 }
@@ -82,7 +86,22 @@ impl Told {
             pairs: pairs.collect(),
             cases: symptoms.cases.clone(),
             left_out: symptoms.unlisted.cases,
+            crowded: symptoms.unlisted.cases > 0,
+            answered_to: Self::answered_to(symptoms.cases.iter()),
             sums: symptoms.sums,
         }
+    }
+
+    /// Up to which lot attempts that were answered are told, where of many only the lowest are.
+    pub fn answered_to<'a>(cases: impl Iterator<Item = &'a Case>) -> u32 {
+        let (mut all, mut answered, mut highest) = (0, 0, 0);
+        for case in cases {
+            all += 1;
+            if case.what == Finding::Answered {
+                answered += 1;
+                highest = highest.max(case.lot());
+            }
+        }
+        if answered >= MOST_ANSWERED || all >= MOST_CASES { highest } else { u32::MAX }
     }
 }

@@ -59,6 +59,22 @@ pub(crate) struct View<'a> {
     pub(crate) idle: u64,
 }
 
+/// What tells an answer from others, whatever is known of it meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    code: Option<Code>,
+    node: Option<String>,
+    interface: Option<String>,
+    target: Option<(IpAddr, u16)>,
+    segment: Option<Segment>,
+    /// Who asks whom, where that is all of their ports.
+    ends: Option<(IpAddr, IpAddr)>,
+    /// The port, where that is all of its targets.
+    port: u16,
+    /// Of notes, which are several on one node: what to do about it.
+    about: Option<String>,
+}
+
 /// What a rule has found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Draft {
@@ -311,7 +327,7 @@ impl<'a> View<'a> {
         let mut seen: Vec<TapId> = trouble.seen.iter().map(|it| it.tap).collect();
         seen.dedup();
         Proof {
-            at: trouble.began,
+            at: trouble.at,
             source: (first.source, first.ports.0),
             destination: (first.destination, first.ports.1),
             service: first.service,
@@ -336,12 +352,26 @@ impl Draft {
         Self { code: Some(code), certainty: Some(certainty), text, ..Self::default() }
     }
 
-    /// What tells it from others of the same minute.
-    pub(crate) fn key(&self) -> (Option<Code>, Place) {
-        (self.code, self.place.clone())
+    /// What it has in common whatever its names are, and whichever of its connections comes first.
+    pub(crate) fn key(&self, view: &View<'_>) -> Key {
+        let Place { node, interface, target, segment, .. } = self.place.clone();
+        let is_note = self.certainty == Some(Certainty::Note);
+        let about = self.next.first().filter(|_| is_note).cloned();
+        let key = Key { code: self.code, node, interface, target, segment, ends: None, port: 0, about };
+        let first = self.hurt.first().map(|&at| view.troubles[at]);
+        match (self.code, first) {
+            (Some(Code::WireLoss), Some(first)) => Key { target: None, port: first.backend().1, ..key },
+            (Some(Code::MtuHole), Some(first)) => {
+                let ends = Some((first.first().source, first.backend().0));
+                Key { node: None, target: None, ends, ..key }
+            }
+            // What a node's counter says is of all that it was asked for.
+            (Some(Code::ReturnPath), _) if !self.exact => Key { target: None, ..key },
+            _ => key,
+        }
     }
 
-    /// As an answer; `None` of the times are known yet.
+    /// As an answer, which is not counted yet.
     pub(crate) fn answer(self, view: &View<'_>) -> Answer {
         let moments = || self.hurt.iter().map(|&at| view.troubles[at]);
         let since = moments().map(Trouble::millis).min().unwrap_or(view.window.1);
@@ -355,6 +385,7 @@ impl Draft {
         let (clocks, unknown) = view.clocks_of(&shown);
         let proof = shown.into_iter().map(|trouble| view.proof(trouble));
         Answer {
+            id: 0,
             code: self.code,
             certainty: self.certainty.unwrap_or(Certainty::Note),
             text: self.text,

@@ -11,6 +11,14 @@ use crate::{Service, Symptom};
 
 /// Cases that are told of in one second; what had no room is counted.
 pub const MOST_CASES: usize = 96;
+/// Attempts that were answered among these: those with the lowest lots.
+pub const MOST_ANSWERED: usize = 16;
+
+/// A number that is the same wherever an attempt is seen, and spread evenly, so that every place chooses the same attempts by
+/// it: of the first sequence number, or of a question's number and its name's, those bits that only one of them has.
+pub fn lot(number: u32) -> u32 {
+    number.wrapping_mul(0x9E37_79B1)
+}
 
 /// What a case shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -138,6 +146,12 @@ pub struct Case {
 }
 
 impl Case {
+    /// The number by which places choose the same ones.
+    pub fn lot(&self) -> u32 {
+        let (number, name) = self.id.unwrap_or_default();
+        lot(if self.service == Service::Tcp { number } else { number ^ name })
+    }
+
     /// One of which no more is known than what every one has: who asks whom, with their ports, and when. It was seen at the
     /// first interface.
     pub fn of(

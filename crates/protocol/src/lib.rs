@@ -27,7 +27,7 @@ pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, InterfaceState, Mix, Recorder,
     SIZE_BUCKETS, Share, SpecError, Statistics, StopReason, Transport, Tunnel, Window,
 };
-pub use case::{Case, Finding, MOST_CASES, UnknownFinding};
+pub use case::{Case, Finding, MOST_ANSWERED, MOST_CASES, UnknownFinding, lot};
 pub use expect::{Expectation, ExpectedPorts, Origin, ParsePortKeyError, PortKey, PortRule};
 pub use files::{
     Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,

@@ -16,7 +16,7 @@ use super::{
     host,
     notes::Notes,
     snaplens::Snaplens,
-    source::{Capture, OpenError, Place, source_of},
+    source::{Capture, OpenError, Place, stem_of},
     spool::Spooled,
 };
 use crate::packets::pairs;
@@ -47,8 +47,10 @@ pub(super) struct Shared {
     pub(super) cover: Cover,
     /// Files of others are each of a node of its own.
     pub(super) apart: bool,
-    /// So they are, but for those that differ in their numbers only.
+    /// So they are, but for those that are of one capture.
     pub(super) by_name: bool,
+    /// Captures of others so far: what their files have in common, and what they are called.
+    pub(super) captures: Vec<(String, String)>,
 }
 
 /// An interface of the new file.
@@ -100,8 +102,27 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn open(place: &Place, file: u32, most: usize, shared: &Shared) -> Result<Self, OpenError> {
-        Ok(Self::new(place.path.clone(), node_before(place, shared), file, From::Capture(place.open(most)?)))
+    /// `node` is what its place says of its node.
+    pub(super) fn open(place: &Place, node: String, file: u32, most: usize) -> Result<Self, OpenError> {
+        Ok(Self::new(place.path.clone(), node, file, From::Capture(place.open(most)?)))
+    }
+
+    /// It is of that node and has packets that are clearly later.
+    pub(super) fn goes_on_after(
+        &mut self,
+        node: &str,
+        key: Key,
+        shared: &mut Shared,
+        ahead: usize,
+    ) -> io::Result<bool> {
+        if self.node != node {
+            return Ok(false);
+        }
+        if !self.ended {
+            self.read_on(shared, ahead)?;
+        }
+        let newest = self.newest.less_slack();
+        Ok(!self.ended || newest > key)
     }
 
     pub(super) fn of_spool(spool: Spooled) -> Self {
@@ -330,7 +351,7 @@ pub(super) fn node_of_section(section: &Section, before: String) -> String {
 /// The node of a file by its place alone.
 pub(super) fn node_before(place: &Place, shared: &Shared) -> String {
     if shared.by_name {
-        return source_of(&place.path);
+        return stem_of(&place.path);
     }
     if shared.apart {
         return place.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

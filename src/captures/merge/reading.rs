@@ -18,6 +18,8 @@ pub struct Taken<'a> {
     pub interface: u32,
     /// That one's name, as `NODE/INTERFACE`; of others' files what is known.
     pub name: &'a str,
+    /// This product has captured it, and its name has its node's.
+    pub ours: bool,
     /// Its link type's number in a file.
     pub link_type: u16,
     /// In nanoseconds since the Unix epoch; `None` where its file does not say.
@@ -40,7 +42,7 @@ impl<'a> Taken<'a> {
         (bytes, options): (&'a [u8], &[u8]),
     ) -> Self {
         let lost = if options.is_empty() { 0 } else { lost_before(options) };
-        Self { interface, name: &from.name, link_type: from.link_type, time, wire_length, bytes, lost }
+        Self { interface, name: &from.name, ours: from.ours, link_type: from.link_type, time, wire_length, bytes, lost }
     }
 }
 

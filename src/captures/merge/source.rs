@@ -212,16 +212,21 @@ fn fill(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(read)
 }
 
-/// Where a file of others was captured, by its name: files that a program has begun one after the other differ in their
-/// numbers and times.
-pub(super) fn source_of(path: &Path) -> String {
+/// What a file is called, without what its name says of its form.
+pub(super) fn stem_of(path: &Path) -> String {
     let stem = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = [".zst", ".gz"].iter().fold(&*stem, |stem, end| stem.trim_end_matches(end));
-    let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+    stem.rsplit_once('.').map_or(stem, |(stem, _)| stem).to_owned()
+}
+
+/// What files of others have in common that a program has begun one after the other: these differ in their numbers and
+/// times. So do those of nodes that are numbered, which are not one after the other.
+pub(super) fn source_of(path: &Path) -> String {
+    let stem = stem_of(path);
     let common = stem.trim_end_matches(|letter: char| {
         letter.is_ascii_digit() || matches!(letter, '-' | '_' | '.' | ':' | 'T' | 'Z')
     });
-    if common.is_empty() { stem.to_owned() } else { common.to_owned() }
+    if common.is_empty() { stem.clone() } else { common.to_owned() }
 }
 
 #[cfg(test)]

@@ -15,10 +15,16 @@ pub const ANSWER: Record = Record {
         ("place", "`node`, `interface`, `pod`, `service`, `target`, `segment`: those that are known"),
         ("since", "its first evidence"),
         ("until", "its last evidence, where it has ended"),
-        ("failed", "connections and questions that it has hurt, in the last minute of its evidence"),
+        (
+            "failed",
+            "connections and questions that it has hurt in the last minute; where it has ended, in its worst one",
+        ),
         ("of", "of so many"),
         ("in_all", "the same since it began"),
-        ("proof", "up to three connections: `time`, `source`, `destination`, `service`, `what`, `seen`, `missing`"),
+        (
+            "proof",
+            "up to three connections: `time` (when it failed; of an attempt, when it was begun), `source`, `destination`, `service`, `what`, `seen`, `missing`",
+        ),
         (
             "clocks",
             "of nodes that both have seen the proof: times of `ahead` are `by_ms` ahead of those of `node`, give or take `error_ms`",
@@ -43,6 +49,7 @@ pub const LOOKED: Record = Record {
         ("until", ""),
         ("nodes", "of files: places that they name"),
         ("taps", "interfaces"),
+        ("unplaced", "interfaces beyond the number that answers know"),
         ("attempts", "connections begun and questions asked"),
         ("failed", ""),
         ("delayed", ""),

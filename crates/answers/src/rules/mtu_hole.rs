@@ -33,8 +33,10 @@ fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option
     let shown =
         |at: usize| view.troubles[at].seen.iter().filter(|it| it.case.what == Finding::Stuck).map(|it| it.case.at);
     let first = hurt.iter().flat_map(|&at| shown(at)).min().unwrap_or(i64::MAX);
-    let begun =
-        hurt.iter().filter(|&&at| view.troubles[at].first().id.is_some() && view.troubles[at].began > first).count();
+    let begun = hurt
+        .iter()
+        .filter(|&&at| view.troubles[at].first().id.is_some() && view.troubles[at].first().began > first)
+        .count();
     // Of those that are begun each has had its small packets acknowledged, but for them being begun again.
     let repeated =
         view.troubles.iter().filter(|it| it.is_lost_attempt() && it.backend().0 == view.troubles[hurt[0]].backend().0);

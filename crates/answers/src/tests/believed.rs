@@ -1,0 +1,139 @@
+//! Places that have not seen a connection: which of them are believed, and what of two clocks is one.
+
+use super::*;
+
+const ANSWERED: Finding = Finding::Answered;
+
+/// Attempts at the service's address that lead to that backend, a second each, seen at the places up to one.
+fn attempts(cluster: &mut Cluster, count: u16, what: Finding, backend: IpAddr, last: usize) {
+    for number in 0..count {
+        let first = if what == ANSWERED { 0 } else { 200 };
+        let shown = Shown { destination: SERVICE, backend, ..Shown::of(what, first + number, cluster.now) };
+        cluster.see_until(&shown, last);
+        cluster.count(SERVICE, Service::Tcp, 4, 3);
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+}
+
+fn codes(cluster: &Cluster) -> Vec<Option<Code>> {
+    cluster.engine.answers().iter().map(|answer| answer.code).collect()
+}
+
+#[test]
+fn a_way_is_known_of_the_backend_that_it_leads_to() {
+    let lost = |backend, last| {
+        let mut cluster = Cluster::new();
+        attempts(&mut cluster, 4, ANSWERED, BACKEND, 3);
+        attempts(&mut cluster, 6, UNANSWERED, backend, last);
+        cluster
+    };
+    lost(BACKEND, 1).is(Code::WireLoss, Certainty::Verdict);
+    // Another backend, on a node that nobody watches; and one of which it is not known yet which it will be.
+    for cluster in [lost(OTHER, 1), lost(BACKEND, 0)] {
+        let codes = codes(&cluster);
+        assert!(!codes.contains(&Some(Code::WireLoss)) && !codes.contains(&Some(Code::PolicyDrop)), "{codes:?}");
+        let answer = cluster.first();
+        assert!(answer.proof.iter().all(|proof| proof.missing.is_empty()), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_idle_connection_is_cut_by_nobody_because_another_backend_has_not_seen_it() {
+    let mut cluster = Cluster::new();
+    attempts(&mut cluster, 4, ANSWERED, BACKEND, 3);
+    for number in 0..3 {
+        let reset = Finding::Symptom(Symptom::Reset);
+        let change: fn(&mut Case) = |case| case.silence_millis = 61_000 + u64::from(case.ports.0) % 7 * 40_000;
+        let shown =
+            Shown { destination: SERVICE, backend: OTHER, change, ..Shown::of(reset, 200 + number, cluster.now) };
+        cluster.see_until(&shown, 1);
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+    assert!(!codes(&cluster).contains(&Some(Code::IdleCut)), "{:?}", cluster.engine.answers());
+}
+
+#[test]
+fn a_node_whose_cases_had_no_room_has_not_told_of_all() {
+    let lost = |crowded| {
+        let mut cluster = Cluster::new().well();
+        for number in 0..6 {
+            cluster.see_until(&Shown::of(UNANSWERED, 100 + number, cluster.now), 1);
+            cluster.told[1].crowded = crowded;
+            cluster.count(BACKEND, Service::Tcp, 4, 3);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        codes(&cluster)
+    };
+    assert!(!lost(true).contains(&Some(Code::WireLoss)));
+    assert!(lost(false).contains(&Some(Code::WireLoss)));
+}
+
+#[test]
+fn a_place_that_misses_what_was_answered_is_blind() {
+    let lost = |last_of_answered: usize, tells: bool| {
+        let mut cluster = Cluster::new().well();
+        for number in 0..18 {
+            for more in 0..3 {
+                let shown = Shown::of(ANSWERED, 1000 + number * 3 + more, cluster.now);
+                cluster.see_until(&shown, last_of_answered);
+            }
+            if number % 3 == 1 {
+                cluster.see_until(&Shown::of(UNANSWERED, 100 + number, cluster.now), 1);
+            }
+            if !tells {
+                // It has room for those with the lowest numbers, and others are busier.
+                cluster.told[1].answered_to = 0;
+            }
+            cluster.count(BACKEND, Service::Tcp, 4, 3);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        codes(&cluster)
+    };
+    assert!(!lost(1, true).contains(&Some(Code::WireLoss)), "it was blind then");
+    assert!(lost(3, true).contains(&Some(Code::WireLoss)), "it has seen the others");
+    assert!(lost(1, false).contains(&Some(Code::WireLoss)), "it need not have told of these");
+}
+
+#[test]
+fn of_one_that_is_not_believed_it_is_not_known_on_which_side_of_it_that_was() {
+    let mut cluster = Cluster::new().well();
+    for number in 0..6 {
+        cluster.see_until(&Shown::of(UNANSWERED, 100 + number, cluster.now), 1);
+        cluster.told[1].faces[0].lost = true;
+        cluster.count(BACKEND, Service::Tcp, 4, 3);
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+    assert!(!codes(&cluster).contains(&Some(Code::WireLoss)), "{:?}", cluster.engine.answers());
+}
+
+#[test]
+fn clocks_that_are_far_apart_make_no_two_of_one() {
+    for ahead in [6_i64, 30, -8] {
+        let mut cluster = Cluster::new();
+        let see = |cluster: &mut Cluster, what, number| {
+            let shown = Shown::of(what, number, cluster.now);
+            for (place, (_, _, _, hops)) in WAY.into_iter().enumerate() {
+                let mut case = shown.case(place as u16, hops);
+                let by = if place < 2 { 0 } else { ahead * 1_000_000_000 };
+                (case.began, case.at) = (case.began + by + place as i64, case.at + by + 20 - place as i64);
+                cluster.told[place / 2].cases.push(case);
+            }
+            cluster.count(BACKEND, Service::Tcp, 4, 4);
+            cluster.pass(1);
+        };
+        (0..4).for_each(|number| see(&mut cluster, ANSWERED, number));
+        (0..6).for_each(|number| see(&mut cluster, DELAYED, 100 + number));
+        cluster.pass(4);
+        let failed: u64 = cluster.engine.answers().iter().map(|answer| answer.failed).sum();
+        assert_eq!(failed, 6, "{ahead}: {:?}", cluster.engine.answers());
+        let answer = cluster.first();
+        assert_eq!(answer.proof[0].seen.len(), 4, "{answer:?}");
+        let [gap] = &answer.clocks[..] else { panic!("one: {:?}", answer.clocks) };
+        assert!((gap.by - ahead * 1_000_000_000).abs() <= gap.error, "{ahead}: {gap:?}");
+    }
+}
