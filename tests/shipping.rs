@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -40,7 +41,12 @@ fn image(arguments: &[&str]) -> Output {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut sum = String::new();
+    for byte in Sha256::digest(bytes) {
+        // Writing to a String does not fail.
+        let _ = write!(sum, "{byte:02x}");
+    }
+    sum
 }
 
 fn blob(layout: &Path, digest: &Value) -> Vec<u8> {

@@ -111,6 +111,7 @@ mod tests {
     #[test]
     fn what_is_printed_has_the_fields_of_the_reference() {
         let answer = Answer {
+            id: 0,
             code: Some(Code::AcceptQueue),
             certainty: Certainty::Verdict,
             text: "t".into(),

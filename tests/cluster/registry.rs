@@ -84,7 +84,8 @@ impl Registry {
             .output()
             .expect("bash");
         assert!(packed.status.success(), "{}", said(&packed));
-        self.digest = std::fs::read_to_string(&digest).expect("a digest").trim().to_owned();
+        let told = std::fs::read_to_string(&digest).expect("a digest");
+        told.trim().clone_into(&mut self.digest);
         let mut skopeo = Command::new("skopeo");
         skopeo.args(["copy", "--all", "--quiet", "--dest-tls-verify=false"]);
         if self.locked {
