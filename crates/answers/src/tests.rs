@@ -574,26 +574,6 @@ fn who_has_answered_nobody_for_long_and_is_no_endpoint_is_one_note_and_no_failur
 }
 
 #[test]
-fn a_kubelet_that_looks_after_its_pods_is_no_traffic() {
-    let probed = |known: bool| {
-        let mut cluster = Cluster::new().well();
-        cluster.engine.nodes_have(known.then_some(CLIENT).into_iter());
-        let restarted = Pod { restarts: (1, Some(cluster.now)), ..pod(PodPhase::NotReady) };
-        cluster.engine.journal.hears(Source::Pods, BEGIN);
-        cluster.engine.journal.pod(BEGIN, restarted);
-        for number in 0..6 {
-            let mut shown = Shown::of(REFUSED, 100 + number, cluster.now);
-            shown.change = |case| case.hops = Some(64);
-            cluster.see(&shown, &[(3, REFUSED)]);
-            cluster.pass(1);
-        }
-        cluster.pass(4);
-        cluster.engine.answers().len()
-    };
-    assert_eq!((probed(true), probed(false)), (0, 1));
-}
-
-#[test]
 fn whatever_is_told_memory_has_a_bound() {
     let mut cluster = Cluster::new();
     for number in 0..40 {

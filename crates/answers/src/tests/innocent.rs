@@ -165,3 +165,23 @@ fn large_segments_that_are_stuck_one_connection_after_another_are_too_large() {
     assert_eq!(stuck(1_500_000_000), Some((Some(Code::MtuHole), Certainty::Verdict)));
     assert_eq!(stuck(600_000_000_000), None, "the last was begun before the first was stuck: the end may be gone");
 }
+
+#[test]
+fn a_kubelet_that_looks_after_its_pods_is_no_traffic() {
+    let probed = |known: bool| {
+        let mut cluster = Cluster::new().well();
+        cluster.engine.nodes_have(known.then_some(CLIENT).into_iter());
+        let restarted = Pod { restarts: (1, Some(cluster.now)), ..pod(PodPhase::NotReady) };
+        cluster.engine.journal.hears(Source::Pods, BEGIN);
+        cluster.engine.journal.pod(BEGIN, restarted);
+        for number in 0..6 {
+            let mut shown = Shown::of(REFUSED, 100 + number, cluster.now);
+            shown.change = |case| case.hops = Some(64);
+            cluster.see(&shown, &[(3, REFUSED)]);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        cluster.engine.answers().len()
+    };
+    assert_eq!((probed(true), probed(false)), (0, 1));
+}
