@@ -10,6 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     clocks::Clocks,
+    group::{Group, SETTLED, ahead, is_same_beginning},
     lost::{Known, millis},
     paths::{Sighting, Tap, TapId, Trouble},
     seconds::Seconds,
@@ -38,58 +39,11 @@ const TOGETHER: u64 = 5_000_000_000;
 const CLOCKS: u32 = 120_000;
 /// Sightings that are kept.
 const MOST_SIGHTINGS: usize = 16_000;
-/// Of one connection, and of one finding at one place.
-const MOST_OF_ONE: usize = 128;
-const MOST_ALIKE: usize = 8;
 /// With more of attempts that were answered, half as many are taken; with fewer, twice as many.
 const MOST_ANSWERED: usize = 6_000;
 const FEW_ANSWERED: usize = 1_500;
 /// Those of attempts that were answered are kept for so long, in milliseconds: that one was lost is known 10 s later.
 const ANSWERED: u64 = 20_000;
-/// What is seen of one moment is told within this time, in milliseconds, as some is decided by waiting.
-const DECIDED: u64 = 20_000;
-/// Agents tell of the same moment within this time, in milliseconds.
-pub(crate) const SETTLED: u64 = 3_000;
-
-/// What was seen of one connection.
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    /// Which one it is of all that were ever seen.
-    pub(crate) number: u64,
-    pub(crate) seen: Vec<Sighting>,
-    /// When it was first and last heard of.
-    heard: (u64, u64),
-    /// Something was heard of it since it was looked at.
-    fresh: bool,
-    /// What it shows, where it shows something; as of when so many ways were known.
-    trouble: Option<(Trouble, usize)>,
-}
-
-impl Group {
-    fn is_answered(&self) -> bool {
-        self.seen.iter().all(|it| it.case.what == Finding::Answered)
-    }
-
-    /// One more was seen; of many alike the oldest goes.
-    fn put(&mut self, sighting: Sighting) {
-        (self.heard.1, self.fresh) = (self.heard.1.max(sighting.heard), true);
-        let is_alike = |it: &&Sighting| it.tap == sighting.tap && it.case.what == sighting.case.what;
-        if self.seen.len() >= MOST_OF_ONE || self.seen.iter().filter(is_alike).count() >= MOST_ALIKE {
-            let alike = self.seen.iter().enumerate().filter(|(_, it)| is_alike(it));
-            let oldest = alike.min_by_key(|(_, it)| it.heard).map_or(0, |(at, _)| at);
-            self.seen.remove(oldest);
-        }
-        self.seen.push(sighting);
-    }
-
-    /// What it has shown before the window is over, where it has shown something since. What was seen of one moment stays
-    /// together.
-    fn forget_old(&mut self, old: u64) {
-        let (before, last) = (self.seen.len(), self.heard.1);
-        self.seen.retain(|it| it.heard >= old || it.heard.saturating_add(DECIDED) >= last);
-        self.fresh |= self.seen.len() < before;
-    }
-}
 
 /// What was seen of all connections, each put together.
 #[derive(Debug, Clone, Default)]
@@ -256,18 +210,6 @@ impl Joined {
     }
 }
 
-/// By how much times of one place's node are ahead of those of another's, in nanoseconds, as far as that is known.
-pub(crate) fn ahead(clocks: &Clocks, taps: &[Tap], here: TapId, there: TapId) -> i64 {
-    let node = |id: TapId| taps.get(usize::from(id.0)).map_or("", |tap| tap.node.as_str());
-    clocks.ahead(node(here), node(there))
-}
-
-/// The same beginning, by its sender's clock, where it has one: a later one shows another time.
-pub(crate) fn is_same_beginning(one: &Case, other: &Case) -> Option<bool> {
-    let stamp = |case: &Case| case.id.filter(|id| case.service == Service::Tcp && id.1 != 0).map(|id| id.1);
-    Some(stamp(one)? == stamp(other)?)
-}
-
 /// What has the same numbers is the same where it was begun at about the same time, by the ends' clocks too. Where the
 /// clocks of two nodes differ by more, it is what has the same time of its sender, or the difference is known.
 fn are_one(one: &Sighting, other: &Sighting, taps: &[Tap], clocks: &Clocks) -> bool {
@@ -309,6 +251,7 @@ fn compare(way: &[Sighting], taps: &[Tap], clocks: &mut Clocks) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::MOST_ALIKE;
 
     fn case(what: Finding, number: u32, began: u64) -> Case {
         let ends = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));

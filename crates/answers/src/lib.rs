@@ -12,6 +12,7 @@ mod clocks;
 mod code;
 mod engine;
 mod explain;
+mod group;
 mod joined;
 mod journal;
 mod lost;

@@ -6,7 +6,7 @@ use nodewatch_protocol::{Finding, Role, Symptom};
 
 use crate::{
     clocks::Clocks,
-    joined::{Group, SETTLED, ahead, is_same_beginning},
+    group::{Group, SETTLED, ahead, is_same_beginning},
     paths::{Segment, Sighting, Tap, TapId, Trouble},
     seconds::Seconds,
     ways::Ways,
