@@ -1,6 +1,7 @@
 //! `diagnose` on nodes, from outside: the program and its agent on this machine, over packets between namespaces.
 
 use std::{
+    io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command},
     thread,
@@ -51,7 +52,11 @@ impl Overrun {
         for _ in 0..12 {
             let (there, to) = (self.net.there.clone(), self.to);
             thread::spawn(move || {
-                let connected = in_namespace(&there, || TcpStream::connect_timeout(&to, long));
+                let mut connected = in_namespace(&there, || TcpStream::connect_timeout(&to, long));
+                // Without data a server may wait for it, and nobody has to wait for the server.
+                if let Ok(client) = &mut connected {
+                    let _ = client.write_all(b"GET / HTTP/1.0\r\n\r\n");
+                }
                 thread::sleep(long);
                 drop(connected);
             });

@@ -242,6 +242,7 @@ pub(super) const SHAPES: [(&str, Shape); 192] = [
     ("unexpected", Maybe(&Count)),
     ("unit", Text),
     ("unlisted", COUNTS),
+    ("unplaced", Count),
     ("unseen_millis", COUNTS),
     ("until", Moment),
     ("v6only", Maybe(&Flag)),
