@@ -45,7 +45,7 @@ const WAYS: Shape = Object(&[("there", Count), ("back", Count)]);
 const SPREAD: Shape = Object(&[("count", Count), ("p50_ms", Number), ("p99_ms", Number)]);
 
 /// Each field by its name; one that is something else in some records has their name before its own.
-pub(super) const SHAPES: [(&str, Shape); 192] = [
+pub(super) const SHAPES: [(&str, Shape); 193] = [
     ("action", Word(&["delete"])),
     ("address", Text),
     ("addresses", TEXTS),

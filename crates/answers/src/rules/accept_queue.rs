@@ -34,7 +34,8 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     let of = at_it.max(hurt.len() as u64);
     let last = &view.troubles[hurt[hurt.len() - 1]];
     // The counter is of the node's own sockets, and of all of them.
-    let counters = if view.nodes.contains(&target.0) {
+    // Who knows no node's addresses, as an agent that judges for itself, takes it for that.
+    let counters = if view.nodes.is_empty() || view.nodes.contains(&target.0) {
         view.counted(view.last_node(last), "tcp.listen_overflows", &hurt)
     } else {
         Vec::new()
@@ -45,7 +46,7 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
         return None;
     }
     // Where data is lost as often as beginnings are, it is the way.
-    if !is_exact && reached == 0 && counters.is_empty() && loses_data(view, target, hurt.len(), of) {
+    if !is_exact && reached == 0 && counters.is_empty() && loses_data(view, target, &hurt, of) {
         return None;
     }
     let at = view.troubles[hurt[0]].millis();
@@ -95,10 +96,12 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
 }
 
 /// Of the segments of all connections to it at least half as large a share was sent again as of the beginnings was lost.
-fn loses_data(view: &View<'_>, target: (IpAddr, u16), lost: usize, of: u64) -> bool {
+fn loses_data(view: &View<'_>, target: (IpAddr, u16), hurt: &[usize], of: u64) -> bool {
+    let lost = hurt.len() as u64;
     let sums = view.sums_at(target);
     let data = sums.segments.saturating_sub(sums.attempts.saturating_mul(3));
     // A beginning is sent again too.
-    let again = sums.retransmitted.saturating_sub(lost as u64);
-    again >= 5 && data > 0 && again.saturating_mul(2).saturating_mul(of) >= data.saturating_mul(lost as u64) / 2
+    let begun: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].first().repeats).max(1)).sum();
+    let again = sums.retransmitted.saturating_sub(begun);
+    again >= 5 && data > 0 && again.saturating_mul(2).saturating_mul(of) >= data.saturating_mul(lost) / 2
 }

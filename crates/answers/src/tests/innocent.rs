@@ -52,7 +52,7 @@ fn a_counter_that_moves_by_itself_is_no_cause_of_what_is_lost_beyond_the_node() 
 fn a_queue_that_is_full_from_the_start_is_known_by_its_own_node_alone() {
     let full = |own: bool| {
         let mut cluster = Cluster::new();
-        cluster.engine.nodes_have(own.then_some(BACKEND).into_iter());
+        cluster.engine.nodes_have([if own { BACKEND } else { OTHER }].into_iter());
         cluster.signal("tcp.listen_overflows", &[0]);
         for number in 0..8 {
             cluster.see(&Shown::of(UNANSWERED, number, cluster.now), &[(2, UNANSWERED)]);
