@@ -54,16 +54,15 @@ impl Places {
     fn place(&mut self, told: &Told, face: &Face, gone: &mut FxHashSet<TapId>) -> Option<TapId> {
         let begun = told.at.saturating_sub(told.millis);
         let key = (told.node.clone(), face.name.clone());
-        let id = match self.by_name.get(&key) {
-            Some(id) => *id,
-            None => {
-                let id = self.room(told.at, gone)?;
-                let (node, interface) = key.clone();
-                self.taps[usize::from(id.0)] =
-                    Tap { node, interface, role: face.role, first: begun, last: told.at, lost: VecDeque::new() };
-                self.by_name.insert(key, id);
-                id
-            }
+        let id = if let Some(id) = self.by_name.get(&key) {
+            *id
+        } else {
+            let id = self.room(told.at, gone)?;
+            let (node, interface) = key.clone();
+            self.taps[usize::from(id.0)] =
+                Tap { node, interface, role: face.role, first: begun, last: told.at, lost: VecDeque::new() };
+            self.by_name.insert(key, id);
+            id
         };
         let tap = &mut self.taps[usize::from(id.0)];
         if begun.saturating_sub(tap.last) > SILENT {
