@@ -174,7 +174,7 @@ impl App {
         // What is forgotten is not open any more.
         let answering = &self.session.answers;
         let known = |id: &AnswerId| answering.current().chain(answering.history()).any(|answer| id.is(answer));
-        let open = self.answers.open.iter().filter(|id| known(id)).cloned().collect();
+        let open = self.answers.open.iter().filter(|id| known(id)).copied().collect();
         self.answers.open = open;
     }
 
@@ -267,7 +267,7 @@ impl App {
         };
         match self.answers.open.iter().position(|known| *known == *id) {
             Some(at) => drop(self.answers.open.remove(at)),
-            None => self.answers.open.push((*id).clone()),
+            None => self.answers.open.push((*id)),
         }
         self.put_on_answer(&AnswerKey::Answer(id, None));
     }
