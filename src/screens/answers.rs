@@ -267,7 +267,7 @@ impl App {
         };
         match self.answers.open.iter().position(|known| *known == *id) {
             Some(at) => drop(self.answers.open.remove(at)),
-            None => self.answers.open.push((*id)),
+            None => self.answers.open.push(*id),
         }
         self.put_on_answer(&AnswerKey::Answer(id, None));
     }
