@@ -12,7 +12,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -204,31 +204,47 @@ fn standard_output_has_the_protocol_alone_and_whoever_asks_nothing_ends_it() {
 }
 
 /// Packets between two namespaces, as long as it is there.
-struct Chatter(Arc<AtomicBool>, Option<thread::JoinHandle<()>>);
+struct Chatter {
+    over: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: Option<thread::JoinHandle<()>>,
+}
 
 impl Chatter {
     fn begin(net: &Net) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (ends, name) = (over.clone(), net.here.clone());
+        let sent = Arc::new(AtomicU64::new(0));
+        let (ends, count, name) = (over.clone(), sent.clone(), net.here.clone());
         let talk = move || {
             in_namespace(&name, || {
                 let socket = UdpSocket::bind("10.66.0.1:0").expect("bind");
                 while !ends.load(Ordering::Relaxed) {
                     // Nobody listens there, which is told at the next.
                     let _ = socket.send_to(b"a payload that no tool tells", "10.66.0.2:9");
+                    count.fetch_add(1, Ordering::Relaxed);
                     // So many packets a second are enough.
                     thread::sleep(Duration::from_millis(20));
                 }
             });
         };
-        Self(over, Some(thread::spawn(talk)))
+        Self { over, sent, thread: Some(thread::spawn(talk)) }
+    }
+
+    /// Waits until so many more were sent.
+    async fn more(&self, count: u64) {
+        let enough = self.sent.load(Ordering::Relaxed) + count;
+        eventually_async("packets", SOON, async || {
+            let sent = self.sent.load(Ordering::Relaxed);
+            if sent >= enough { Ok(()) } else { Err(sent.to_string()) }
+        })
+        .await;
     }
 }
 
 impl Drop for Chatter {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-        self.1.take().map(thread::JoinHandle::join);
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().map(thread::JoinHandle::join);
     }
 }
 
@@ -253,7 +269,7 @@ async fn with_leave_tools_watch_capture_and_freeze_and_nothing_is_left() {
         return;
     }
     let (state, net) = (folder(), Net::new());
-    let _chatter = Chatter::begin(&net);
+    let chatter = Chatter::begin(&net);
     let client = Client::start(inside(&net, state.path(), &["--local", "--allow-changes", "--max-nodes", "1"])).await;
     let ports = client.answer("ports", json!({})).await;
     assert_eq!(ports["records"][0]["kind"], "port_report", "{ports}");
@@ -289,8 +305,7 @@ async fn with_leave_tools_watch_capture_and_freeze_and_nothing_is_left() {
 
     let started = client.answer("capture_start", json!({"seconds": 60, "filter": "udp port 9"})).await;
     let session = started["records"][0]["session"].clone();
-    // There is something in it.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    chatter.more(20).await;
     let stopped = client.answer("capture_stop", json!({"session": session})).await;
     let file = &stopped["records"][0];
     assert!(file["packets"].as_u64() > Some(5) && file["path"].is_string(), "{stopped}");
@@ -306,7 +321,7 @@ async fn the_end_of_standard_input_and_a_signal_bring_captures_home_and_leave_no
         return;
     }
     let (state, net) = (folder(), Net::new());
-    let _chatter = Chatter::begin(&net);
+    let chatter = Chatter::begin(&net);
     // As clients do it: standard input ends, then a signal comes; and each of them alone.
     for (ends, signals) in [(true, false), (false, true), (true, true)] {
         let out = format!("out-{ends}-{signals}");
@@ -315,8 +330,7 @@ async fn the_end_of_standard_input_and_a_signal_bring_captures_home_and_leave_no
         let started = client.answer("capture_start", json!({"seconds": 60})).await;
         assert_eq!(started["outcome"], "running");
         assert_ne!(left(state.path()), "", "it runs");
-        // There is something in it.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        chatter.more(20).await;
         let id = client.child.id().expect("it runs").to_string();
         let (mut child, service) = client.parts();
         if ends {

@@ -3,7 +3,10 @@
 //! Owns when that is a reason for an armed flight recorder to freeze, how often one reason may be, and what the node's own
 //! reports say of it. Must not know tunnels, files or the recorder. Pure: it is told, and asked once a second.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
 
 use nodewatch_answers::{Certainty, Code, Engine, Told, Worst, is_wanted};
 use nodewatch_protocol::{FreezeCause, FreezeOn, SignalsUpdate, Symptoms, UnixMillis};
@@ -52,6 +55,11 @@ impl Judge {
         let mut judge = Self { on: None, worst: None, node, engine: Engine::default(), seconds: VecDeque::new() };
         judge.put(now, signals.values());
         judge
+    }
+
+    /// The node has these addresses.
+    pub fn has(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        self.engine.nodes_have(addresses.map(|address| (address, self.node.as_str())));
     }
 
     /// What it is for: when a recorder is to freeze, and whether reports are to tell the answers.

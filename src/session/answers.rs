@@ -178,7 +178,11 @@ impl Session {
             return Vec::new();
         }
         let before: BTreeSet<u64> = self.answers.engine.answers().iter().map(|answer| answer.id).collect();
-        let addresses = self.nodes.values().flat_map(|state| state.node.addresses.iter().copied());
+        let addresses = self.nodes.iter().flat_map(|(name, state)| {
+            // What its agent has found is more than what the API server knows.
+            let found = state.facts.iter().flat_map(|facts| facts.own_addresses());
+            state.node.addresses.iter().copied().chain(found).map(|address| (address, name.0.as_str()))
+        });
         self.answers.engine.nodes_have(addresses);
         self.answers.judged = self.now;
         let wall = self.wall(self.now);

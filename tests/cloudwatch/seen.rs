@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{Hello, PortsKind, SignalSeries, SignalsUpdate, Sums, Symptoms, Update};
+use nodewatch_report::Event as ReportEvent;
 use nodewatch_testing::bucket::Moto;
 use nodewatch_tui::{
-    model::{NodesChange, Readiness, SessionId, TunnelChange},
+    model::{LogsSettings, NodeName, NodesChange, Readiness, SessionId, TunnelChange},
     screens::{App, update},
     session::{Effect, Event, port_reports::Reports},
 };
@@ -37,29 +38,52 @@ fn signals(since: Option<u64>, told: &[(u32, &str, &str)], moved: &[(u32, u64)])
     tunnel("a", Update::Signals(SignalsUpdate { since, told, moved: moved.to_vec(), ..SignalsUpdate::default() }))
 }
 
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    since.as_millis() as u64
+}
+
+/// A session that reports.
+fn reporting(settings: &LogsSettings) -> App {
+    let mut app = app();
+    app.session.reports = Some(Reports::new(settings.clone()));
+    app
+}
+
+/// The reports that are to be sent for what happens then.
+fn reports(app: &mut App, event: Event, at: u64) -> Vec<(NodeName, ReportEvent)> {
+    let effects = update(app, event, at).into_iter();
+    effects
+        .filter_map(|effect| if let Effect::Report(node, report) = effect { Some((node, report)) } else { None })
+        .collect()
+}
+
+/// An agent on one node, which has told its ports.
+fn begun() -> [Event; 5] {
+    [
+        Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)])),
+        Event::DeployTo(vec!["a".into()]),
+        Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))),
+        tunnel("a", facts()),
+        tunnel("a", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22"], &[])),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_seen_since_the_last_report_and_the_counters_that_rose_are_metrics() {
     let Some(moto) = Moto::start() else { return };
     let settings = settings(&moto.endpoint, "seen");
     let reporter = logs(&moto.endpoint, "seen").reporter(&SessionId::new(1));
-    let mut app = app();
-    app.session.reports = Some(Reports::new(settings.clone()));
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let now = now();
+    let mut app = reporting(&settings);
     let at = |app: &mut App, second: u64, event: Event| {
-        for effect in update(app, event, now + second * 1000) {
-            if let Effect::Report(node, report) = effect {
-                reporter.push(&settings.stream(&node), report);
-            }
+        for (node, report) in reports(app, event, now + second * 1000) {
+            reporter.push(&settings.stream(&node), report);
         }
     };
     let second =
         |sums: Sums| tunnel("a", Update::Symptoms(Box::new(Symptoms { sums, millis: 1000, ..Symptoms::default() })));
-    at(&mut app, 0, Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)])));
-    at(&mut app, 0, Event::DeployTo(vec!["a".into()]));
-    at(&mut app, 0, Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))));
-    at(&mut app, 0, tunnel("a", facts()));
-    at(&mut app, 0, tunnel("a", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22"], &[])));
+    begun().into_iter().for_each(|event| at(&mut app, 0, event));
     let told = [
         (0, "ena.pps_allowance_exceeded", "eth0"),
         (1, "ena.pps_allowance_exceeded", "eth1"),
@@ -112,22 +136,14 @@ async fn why_connections_failed_since_the_last_report_is_a_metric_a_code_and_a_s
     let Some(moto) = Moto::start() else { return };
     let settings = settings(&moto.endpoint, "why");
     let reporter = logs(&moto.endpoint, "why").reporter(&SessionId::new(1));
-    let mut app = app();
-    app.session.reports = Some(Reports::new(settings.clone()));
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let now = now();
+    let mut app = reporting(&settings);
     let at = |app: &mut App, second: u64, event: Event| {
-        for effect in update(app, event, now + second * 1000) {
-            if let Effect::Report(node, report) = effect {
-                reporter.push(&settings.stream(&node), report);
-            }
+        for (node, report) in reports(app, event, now + second * 1000) {
+            reporter.push(&settings.stream(&node), report);
         }
     };
-    at(&mut app, 0, Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)])));
-    at(&mut app, 0, Event::DeployTo(vec!["a".into()]));
-    at(&mut app, 0, Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))));
-    at(&mut app, 0, tunnel("a", facts()));
-    at(&mut app, 0, tunnel("a", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22"], &[])));
+    begun().into_iter().for_each(|event| at(&mut app, 0, event));
     at(&mut app, 0, tunnel("a", on()));
     at(&mut app, 20, Event::Tick);
     at(&mut app, 30, tunnel("a", Update::Symptoms(Box::new(unanswered(6)))));

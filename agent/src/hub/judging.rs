@@ -33,6 +33,7 @@ impl Hub {
         let new = || Box::new(Judge::new(&self.node.hostname, &self.seen.signals, now));
         let judge = self.seen.own.judge.get_or_insert_with(new);
         judge.is_for(freezes.map(|(on, _)| on), reports);
+        judge.has(self.facts.own_addresses());
         let reasons = judge.ask(now);
         let Some((_, freeze)) = freezes else { return };
         for (cause, text) in reasons {

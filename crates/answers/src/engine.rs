@@ -79,7 +79,7 @@ pub struct Engine {
     /// What the API server has said.
     pub journal: Journal,
     /// The nodes' own addresses.
-    nodes: FxHashSet<IpAddr>,
+    nodes: FxHashMap<IpAddr, String>,
     standing: Standing,
     /// When the rules were asked last.
     judged: u64,
@@ -107,7 +107,7 @@ impl Engine {
             signals: Signals::default(),
             alive: Alive::default(),
             journal: Journal::default(),
-            nodes: FxHashSet::default(),
+            nodes: FxHashMap::default(),
             standing: Standing::default(),
             judged: 0,
             looked: Looked::default(),
@@ -155,7 +155,7 @@ impl Engine {
         for case in &told.cases {
             // A kubelet that looks after its pods: what is not ready refuses it, which is what it wants to know.
             let role = told.faces.get(usize::from(case.interface)).map(|face| face.role);
-            let from_here = matches!(case.hops, Some(64 | 128 | 255)) && self.nodes.contains(&case.source);
+            let from_here = matches!(case.hops, Some(64 | 128 | 255)) && self.nodes.contains_key(&case.source);
             if role == Some(Role::Pod) && from_here {
                 continue;
             }
@@ -166,9 +166,9 @@ impl Engine {
     }
 
     /// The addresses of all nodes: what these ask their own pods is looking after them, and no traffic.
-    pub fn nodes_have(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+    pub fn nodes_have<'a>(&mut self, addresses: impl Iterator<Item = (IpAddr, &'a str)>) {
         self.nodes.clear();
-        self.nodes.extend(addresses);
+        self.nodes.extend(addresses.map(|(address, node)| (address, node.to_owned())));
     }
 
     /// A signal of a node is this high at that moment.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nodewatch_protocol::{Role, Service, Sums};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::{
     Answer, Certainty, ClockGap, Code, Journal, Place, Proof, Runner, Source, Step,
@@ -51,8 +51,8 @@ pub(crate) struct View<'a> {
     pub(crate) signals: &'a Signals,
     pub(crate) journal: &'a Journal,
     pub(crate) clocks: &'a Clocks,
-    /// The nodes' own addresses.
-    pub(crate) nodes: &'a FxHashSet<IpAddr>,
+    /// The nodes' own addresses, and whose each is.
+    pub(crate) nodes: &'a FxHashMap<IpAddr, String>,
     /// Those that were answered, as far as they are known: who asks and who is asked, at one place each.
     pub(crate) joined: &'a Joined,
     /// A silence from which on a connection may be forgotten, in milliseconds.

@@ -344,6 +344,15 @@ pub struct AgentFacts {
     pub ring: String,
 }
 
+impl AgentFacts {
+    /// The node's own addresses: those of its interfaces that are up, but for loopback. What kube-proxy keeps at an interface
+    /// that is down, for IPVS, are addresses of services.
+    pub fn own_addresses(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
+        let own = self.interfaces.iter().filter(|interface| interface.up && !interface.loopback);
+        own.flat_map(|interface| interface.addresses.iter().copied())
+    }
+}
+
 /// One network interface of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {

@@ -32,14 +32,9 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     // Of a service only what this one of its backends has answered counts.
     let (at_it, answered) = view.attempts_at(target);
     let of = at_it.max(hurt.len() as u64);
-    let last = &view.troubles[hurt[hurt.len() - 1]];
     // The counter is of the node's own sockets, and of all of them.
-    // Who knows no node's addresses, as an agent that judges for itself, takes it for that.
-    let counters = if view.nodes.is_empty() || view.nodes.contains(&target.0) {
-        view.counted(view.last_node(last), "tcp.listen_overflows", &hurt)
-    } else {
-        Vec::new()
-    };
+    let owner = view.nodes.get(&target.0);
+    let counters = owner.map_or_else(Vec::new, |node| view.counted(node, "tcp.listen_overflows", &hurt));
     let is_exact = exact >= ENOUGH_EXACT;
     // One that answers nothing at all is dead or shut off, and not overrun, but where its node counts it.
     if (answered == 0 && counters.is_empty()) || !(is_exact || view.enough(&hurt, of, ENOUGH)) {

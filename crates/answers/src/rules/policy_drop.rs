@@ -71,7 +71,7 @@ fn rejected(view: &View<'_>, teller: IpAddr, target: (IpAddr, u16), hurt: &[usiz
         view.name(target, at)
     );
     // Anybody can say so; a node is asked about its own.
-    let sure = view.nodes.is_empty() || view.nodes.contains(&teller);
+    let sure = view.nodes.is_empty() || view.nodes.contains_key(&teller);
     let mut draft = Draft::of(Code::PolicyDrop, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
     if !sure {
         draft.not_seen = vec![format!("whose {teller} is: it is no node's address")];
@@ -94,7 +94,7 @@ fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
     let trouble = &view.troubles[hurt[0]];
     let at = trouble.millis();
     // What is for the node itself does not leave it.
-    if view.nodes.contains(&target.0) {
+    if view.nodes.get(&target.0).is_some_and(|owner| owner == node) {
         return None;
     }
     // A policy is enforced on its pod's node: of who asks what goes out, of who is asked what comes in.

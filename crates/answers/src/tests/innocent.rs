@@ -52,7 +52,7 @@ fn a_counter_that_moves_by_itself_is_no_cause_of_what_is_lost_beyond_the_node() 
 fn a_queue_that_is_full_from_the_start_is_known_by_its_own_node_alone() {
     let full = |own: bool| {
         let mut cluster = Cluster::new();
-        cluster.engine.nodes_have([if own { BACKEND } else { OTHER }].into_iter());
+        cluster.engine.nodes_have([(BACKEND, if own { "b" } else { "c" })].into_iter());
         cluster.signal("tcp.listen_overflows", &[0]);
         for number in 0..8 {
             cluster.see(&Shown::of(UNANSWERED, number, cluster.now), &[(2, UNANSWERED)]);
@@ -170,7 +170,7 @@ fn large_segments_that_are_stuck_one_connection_after_another_are_too_large() {
 fn a_kubelet_that_looks_after_its_pods_is_no_traffic() {
     let probed = |known: bool| {
         let mut cluster = Cluster::new().well();
-        cluster.engine.nodes_have(known.then_some(CLIENT).into_iter());
+        cluster.engine.nodes_have(known.then_some((CLIENT, "b")).into_iter());
         let restarted = Pod { restarts: (1, Some(cluster.now)), ..pod(PodPhase::NotReady) };
         cluster.engine.journal.hears(Source::Pods, BEGIN);
         cluster.engine.journal.pod(BEGIN, restarted);
