@@ -191,7 +191,7 @@ mod tests {
 
     /// Three of nine connections are not taken although their handshakes are complete.
     fn not_accepted(at: UnixMillis) -> Symptoms {
-        let end = |last: u8| std::net::IpAddr::from([10, 0, 0, last]);
+        let end = |last: u8| IpAddr::from([10, 0, 0, last]);
         let case = |port: u16| {
             let began = at as i64 * 1_000_000;
             let case = Case::of(Finding::NotAccepted, Service::Tcp, (end(1), 40_000 + port), (end(2), 443), began);

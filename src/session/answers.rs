@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_answers::{Answer, Code, Engine, Looked, Told, is_wanted, words};
-use nodewatch_protocol::{NotJudged, SignalsUpdate, Symptoms, UnixMillis};
+use nodewatch_protocol::{AgentFacts, NotJudged, SignalsUpdate, Symptoms, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Session, node::NodeState};
@@ -180,7 +180,7 @@ impl Session {
         let before: BTreeSet<u64> = self.answers.engine.answers().iter().map(|answer| answer.id).collect();
         let addresses = self.nodes.iter().flat_map(|(name, state)| {
             // What its agent has found is more than what the API server knows.
-            let found = state.facts.iter().flat_map(|facts| facts.own_addresses());
+            let found = state.facts.iter().flat_map(AgentFacts::own_addresses);
             state.node.addresses.iter().copied().chain(found).map(|address| (address, name.0.as_str()))
         });
         self.answers.engine.nodes_have(addresses);
