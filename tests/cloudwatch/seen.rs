@@ -83,7 +83,9 @@ async fn what_was_seen_since_the_last_report_and_the_counters_that_rose_are_metr
     };
     let second =
         |sums: Sums| tunnel("a", Update::Symptoms(Box::new(Symptoms { sums, millis: 1000, ..Symptoms::default() })));
-    begun().into_iter().for_each(|event| at(&mut app, 0, event));
+    for event in begun() {
+        at(&mut app, 0, event);
+    }
     let told = [
         (0, "ena.pps_allowance_exceeded", "eth0"),
         (1, "ena.pps_allowance_exceeded", "eth1"),
@@ -143,7 +145,9 @@ async fn why_connections_failed_since_the_last_report_is_a_metric_a_code_and_a_s
             reporter.push(&settings.stream(&node), report);
         }
     };
-    begun().into_iter().for_each(|event| at(&mut app, 0, event));
+    for event in begun() {
+        at(&mut app, 0, event);
+    }
     at(&mut app, 0, tunnel("a", on()));
     at(&mut app, 20, Event::Tick);
     at(&mut app, 30, tunnel("a", Update::Symptoms(Box::new(unanswered(6)))));
