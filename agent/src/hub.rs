@@ -36,7 +36,7 @@ use crate::{
     watch::WatchEvent,
 };
 use captures::{Slot, Started};
-use handle::Command;
+use handle::{Command, Told};
 pub use handle::{HubFailed, HubHandle};
 use reporting::Reporting;
 use requests::Turns;
@@ -104,7 +104,9 @@ pub struct Hub {
     capture_events: (mpsc::UnboundedSender<CaptureEvent>, mpsc::UnboundedReceiver<CaptureEvent>),
     found: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
     turns: Turns,
-    end: watch::Receiver<Option<Instant>>,
+    end: watch::Receiver<Option<Told>>,
+    /// Who is there was told that others end it.
+    told_ending: bool,
     /// Until when the capture may close its files, once the agent is to end.
     closed_by: Option<Instant>,
 }
@@ -139,7 +141,7 @@ impl Hub {
         node: NodeFacts,
         ring: Ring,
         lifetime: Lifetime,
-        end: watch::Receiver<Option<Instant>>,
+        end: watch::Receiver<Option<Told>>,
     ) -> std::io::Result<Self> {
         let own = OwnTraffic::default();
         // What a process before this one has seen end is told to those who saw it run.
@@ -175,6 +177,7 @@ impl Hub {
             found: mpsc::unbounded_channel(),
             turns: Turns::default(),
             end,
+            told_ending: false,
             closed_by: None,
         })
     }
@@ -246,8 +249,16 @@ impl Hub {
 
     /// The agent is to end, or to end sooner than it was told before.
     fn begin_to_end(&mut self) {
+        let by_others = self.end.borrow().is_some_and(|end| end.by_others);
+        if by_others && !self.told_ending {
+            self.told_ending = true;
+            self.subscribers.publish(&Update::Ending);
+        }
         if self.closed_by.is_none() {
             self.closed_by = Some(Instant::now() + GRACE);
+            if by_others {
+                self.freeze_at_the_end();
+            }
             self.end_capture();
             self.rest_watching();
         }
@@ -260,7 +271,7 @@ impl Hub {
 
     /// There is nothing left to do before the end, or no time.
     fn is_over(&mut self) -> bool {
-        let (Some(by), Some(closed_by)) = (*self.end.borrow(), self.closed_by) else { return false };
+        let (Some(Told { by, .. }), Some(closed_by)) = (*self.end.borrow(), self.closed_by) else { return false };
         let now = Instant::now();
         // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the
         // ring, for as long as the ring does.
@@ -302,6 +313,7 @@ impl Hub {
         picture.extend(self.statistics.clone().map(Update::Statistics));
         picture.extend(Listing::picture(&self.ring));
         picture.push(Update::Ring(self.ring.state(self.uploader.state())));
+        picture.extend(self.told_ending.then_some(Update::Ending));
         picture
     }
 

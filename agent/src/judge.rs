@@ -155,7 +155,11 @@ impl Judge {
 
 /// A reason in words: `N-11 accept queue full`.
 pub fn title(cause: FreezeCause) -> String {
-    let FreezeCause::Code(number) = cause else { return "too many attempts failed".to_owned() };
+    let number = match cause {
+        FreezeCause::Code(number) => number,
+        FreezeCause::Failures => return "too many attempts failed".to_owned(),
+        FreezeCause::PodEnds => return "its pod was being ended".to_owned(),
+    };
     let code = Code::ALL.get(usize::from(number).wrapping_sub(1));
     code.map_or_else(|| format!("N-{number:02}"), |code| format!("{} {}", code.text(), code.name()))
 }

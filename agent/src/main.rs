@@ -416,7 +416,7 @@ async fn serve(
             () = signals.next() => {
                 told = true;
                 by.get_or_insert(By::Signal);
-                hub.end_within(AT_ONCE);
+                hub.ended_by_others(AT_ONCE);
             }
             over = hub.over() => {
                 over?;

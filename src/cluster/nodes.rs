@@ -91,10 +91,16 @@ pub(super) fn convert(node: &KubeNode) -> Node {
 fn machine(node: &KubeNode) -> Machine {
     let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
     Machine {
         system: info.map(|info| info.operating_system.clone()).filter(|system| !system.is_empty()),
         architecture: info.map(|info| info.architecture.clone()).filter(|architecture| !architecture.is_empty()),
         taints: taints.into_iter().flatten().map(|taint| taint.key.clone()).collect(),
+        // The kubelet's own words, from its shutdown manager.
+        shuts_down: ready
+            .and_then(|ready| ready.message.as_deref())
+            .is_some_and(|message| message.contains("node is shutting down")),
         program_for: None,
     }
 }

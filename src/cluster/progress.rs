@@ -4,9 +4,9 @@
 //! pod; others are looked at for reasons, as whoever admits pods may add some. Pure.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition, PodStatus};
 
-use crate::model::{DeployProgress, Failure, Notice};
+use crate::model::{DeployProgress, Failure, Notice, disruption};
 
 /// What a pod says of itself.
 pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
@@ -26,8 +26,14 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
     }
     let agent = status.and_then(agent_status);
     let runs = |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
-    if is_deleted {
-        let why = "its pod is being deleted".to_owned();
+    let conditions = || status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let disrupted = conditions().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    if is_deleted || disrupted.is_some() {
+        let words = |condition: &PodCondition| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            disruption::of_condition(&text(&condition.reason), &text(&condition.message))
+        };
+        let why = disrupted.map_or_else(|| "its pod is being deleted".to_owned(), words);
         // For as long as it is let, it closes its files and delivers.
         return if agent.is_some_and(runs) { DeployProgress::Ending(why) } else { DeployProgress::Ended(why) };
     }
@@ -42,8 +48,7 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
             }
         };
     }
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let scheduled = conditions.into_iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+    let scheduled = conditions().find(|condition| condition.type_ == "PodScheduled");
     match scheduled {
         Some(condition) if condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable") => {
             DeployProgress::Failed(Notice::error(
@@ -243,6 +248,19 @@ mod tests {
             .expect("a pod"));
             assert_eq!(told, DeployProgress::Ended("its pod was deleted".into()), "{phase}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_is_evicted_says_so_while_its_agent_runs() {
+        let condition = serde_json::json!({"type": "DisruptionTarget", "status": "True",
+            "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
+        let evicted = |state: serde_json::Value| {
+            pod(&serde_json::json!({"phase": "Running", "conditions": [condition],
+                "containerStatuses": [container("agent", &state)]}))
+        };
+        let why = "its pod is evicted, as by kubectl drain or an autoscaler";
+        assert_eq!(evicted(serde_json::json!({"running": {}})), DeployProgress::Ending(why.into()));
+        assert_eq!(evicted(serde_json::json!({"terminated": {"exitCode": 143}})), DeployProgress::Ended(why.into()));
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub struct Machine {
     /// The keys of its taints.
     #[serde(default)]
     pub taints: Vec<String>,
+    /// It says that it is shutting down.
+    #[serde(default)]
+    pub shuts_down: bool,
     /// The one architecture that the agent program at hand is for; `None` for the image's.
     #[serde(default)]
     pub program_for: Option<String>,

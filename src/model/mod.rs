@@ -3,6 +3,7 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+pub mod disruption;
 mod image;
 mod machine;
 mod made;

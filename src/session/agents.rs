@@ -123,7 +123,11 @@ impl Session {
                     self.notify(notice);
                 }
             }
-            (DeployProgress::Ending(reason), Agent::Live) => return self.agent_is_ending(name, reason),
+            (DeployProgress::Ending(reason), Agent::Live) => {
+                let notice = state.node.notice();
+                let reason = notice.map_or_else(|| reason.clone(), |notice| format!("{reason}; {notice}"));
+                return self.agent_is_ending(name, reason);
+            }
             (DeployProgress::Ending(reason) | DeployProgress::Ended(reason), _) => self.agent_ended(name, reason),
         }
         Vec::new()
@@ -143,10 +147,30 @@ impl Session {
         self.bring_home_what_ends(name)
     }
 
+    /// The agent itself says so, as where its node is shut down and nobody has said anything of its pod yet. It may come back
+    /// in the same pod.
+    fn agent_told_to_end(&mut self, name: &NodeName) -> Vec<Effect> {
+        let (now, leaves) = (self.now, self.is_leaving() || self.terms.place == Place::Local);
+        let Some(state) = self.nodes.get_mut(name).filter(|state| !state.fate.told_to_end) else { return Vec::new() };
+        state.fate.told_to_end = true;
+        if leaves {
+            return Vec::new();
+        }
+        if state.fate.ending.is_none() {
+            let notice = state.node.notice();
+            let reason = notice.unwrap_or_else(|| "it was told to end (SIGTERM) from outside".to_owned());
+            state.note(now, format!("told to end: {reason}"));
+            let headline = format!("the agent on {name} is being shut down");
+            self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
+        }
+        self.bring_home_what_ends(name)
+    }
+
     /// The closed files of an agent that is being ended and delivers nowhere.
     fn bring_home_what_ends(&mut self, name: &NodeName) -> Vec<Effect> {
         let (keep, most) = (self.terms.files.keep_files, self.ring_bytes());
-        let Some(state) = self.nodes.get_mut(name).filter(|state| state.fate.ending.is_some() && !keep) else {
+        let ends = |state: &NodeState| state.fate.ending.is_some() || state.fate.told_to_end;
+        let Some(state) = self.nodes.get_mut(name).filter(|state| ends(state) && !keep) else {
             return Vec::new();
         };
         if state.ring.as_ref().is_none_or(|ring| ring.sink != SinkState::Ring) {
@@ -233,7 +257,7 @@ impl Session {
                     state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
-                state.fate.silent = false;
+                (state.fate.silent, state.fate.told_to_end) = (false, false);
                 state.seen.watch.comes_up(now);
                 state.seen.signals.comes_up();
                 // It may be another process than before, or a session that was left alone.
@@ -272,6 +296,9 @@ impl Session {
         let now = self.now;
         if let Update::Watch(told) = update {
             return self.watch_told(name, told).into_iter().collect();
+        }
+        if update == Update::Ending {
+            return self.agent_told_to_end(name);
         }
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         let files = matches!(update, Update::Files(_) | Update::FilesChanged { .. });

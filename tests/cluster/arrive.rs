@@ -281,3 +281,37 @@ fn an_armed_session_is_frozen_from_another_program() {
     traffic.stop();
     assert_eq!(leftovers(), "");
 }
+
+/// A drain gives an agent half a minute: what its recorder holds is saved, and is here.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_recorder_whose_node_is_drained_brings_home_what_it_holds() {
+    let Some(_) = host() else { return };
+    let node = nodes().remove(0);
+    let traffic = traffic(&node, Duration::from_millis(20));
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a path");
+    let filter = format!("udp port {PORT} and not icmp");
+    let recorder = ["--recorder", "60s", "--filter", &filter, "--content", "full", "--out", folder];
+    let mut armed = laptop::start(&[&["capture", "--nodes", &node], &recorder[..]].concat());
+    let mut lines = program::errors(&mut armed);
+    program::line_with(&mut lines, "is armed");
+    // The recorder has to have a past.
+    std::thread::sleep(Duration::from_secs(5));
+    let label = "app.kubernetes.io/managed-by=nodewatch-tui";
+    let options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", "--pod-selector", label];
+    kubectl(&[&["drain", &node], &options[..]].concat());
+    kubectl(&["uncordon", &node]);
+    let said: Vec<String> = lines.map_while(Result::ok).collect();
+    armed.wait().expect("it ends");
+    traffic.stop();
+    let said = said.join("\n");
+    assert!(said.contains("its node is cordoned, as by kubectl drain"), "{said}");
+    assert!(said.contains("saves all that it holds"), "{said}");
+    assert!(!said.contains("LOST"), "{said}");
+    let files: Vec<_> = std::fs::read_dir(out.path().join(&node)).expect("a folder").map_while(Result::ok).collect();
+    let [file] = &files[..] else { panic!("one file: {files:?}\n{said}") };
+    let found = numbers(&file.path());
+    assert!(found.len() > 100 && found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
+    assert_eq!(leftovers(), "");
+}

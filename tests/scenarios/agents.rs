@@ -317,6 +317,47 @@ fn an_agent_that_is_being_ended_is_heard_to_its_end() {
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
 }
 
+/// A node that is shut down ends its containers before anybody says anything of their pods.
+#[test]
+fn an_agent_that_says_that_it_is_being_ended_is_fetched_from_and_may_come_back() {
+    let mut app = live();
+    let closed = |number| file(&format!("x-{number:04}.pcapng"), 100, FileState::Closed);
+    let mut shut = node("a", "1a", Readiness::NotReady);
+    shut.machine.shuts_down = true;
+    feed(&mut app, [Event::Nodes(NodesChange::Applied(shut)), tunnel("a", running())]);
+    feed(&mut app, [tunnel("a", Update::Ring(RingState::default())), tunnel("a", Update::Files(vec![closed(1)]))]);
+    assert_eq!(update(&mut app, tunnel("a", Update::Ending), NOW), [Effect::Fetch("a".into(), closed(1))]);
+    assert_eq!(update(&mut app, tunnel("a", Update::Ending), NOW), [], "once");
+    let (_, notice) = app.session.notices.back().expect("it is told");
+    assert_eq!(notice.headline, "the agent on a is being shut down");
+    assert_eq!(notice.cause, "its node is shutting down");
+    let told = app.session.notices.len();
+    // What is said of its pod then is more.
+    feed(&mut app, [lost("a")]);
+    assert!(matches!(agent(&app, "a"), Agent::Lost { .. }), "its container may start again");
+    feed(&mut app, [up("a")]);
+    assert_eq!(*agent(&app, "a"), Agent::Live);
+    assert!(app.session.notices.len() > told, "the tunnel was lost");
+    assert_eq!(update(&mut app, tunnel("a", Update::Files(vec![closed(1), closed(2)])), NOW), []);
+}
+
+/// What is taken away by others says so first: the pod by a condition, its node by a taint.
+#[test]
+fn the_notice_that_ends_an_agent_is_named() {
+    let mut app = live();
+    let mut drained = node("a", "1a", Readiness::Ready);
+    drained.machine.taints = vec!["karpenter.sh/disrupted".into()];
+    feed(&mut app, [Event::Nodes(NodesChange::Applied(drained))]);
+    feed(&mut app, [deploy("a", DeployProgress::Ending("its pod is evicted".into()))]);
+    let (_, notice) = app.session.notices.back().expect("it is told");
+    assert_eq!(notice.cause, "its pod is evicted; Karpenter takes its node away (taint karpenter.sh/disrupted)");
+    let mut app = live();
+    feed(&mut app, [Event::Finish]);
+    let told = app.session.notices.len();
+    feed(&mut app, [tunnel("a", Update::Ending)]);
+    assert_eq!(app.session.notices.len(), told, "it is this program that ends it");
+}
+
 #[test]
 fn any_change_of_the_nodes_shows_that_their_watch_lives() {
     let mut app = live();

@@ -18,6 +18,15 @@ pub(super) enum Command {
     Ask(Box<Request>, oneshot::Sender<Response>),
 }
 
+/// An end that the hub was told of.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    /// By when it is to have ended.
+    pub(super) by: Instant,
+    /// The session has not asked for it: its pod is being ended.
+    pub(super) by_others: bool,
+}
+
 /// The hub's task has ended without having been told to.
 #[derive(Debug, thiserror::Error)]
 #[error("the agent's main task has failed")]
@@ -27,8 +36,8 @@ pub struct HubFailed;
 #[derive(Clone)]
 pub struct HubHandle {
     pub(super) commands: mpsc::Sender<Command>,
-    /// By when it is to have ended.
-    pub(super) end: Arc<watch::Sender<Option<Instant>>>,
+    /// What it was told of its end.
+    pub(super) end: Arc<watch::Sender<Option<Told>>>,
     /// True once it has.
     pub(super) over: watch::Receiver<bool>,
     /// Tunnels that have something to write, or may have.
@@ -80,13 +89,21 @@ impl HubHandle {
     /// The agent is to end within that time: to stop the capture, close its files and deliver what a sink takes. Told
     /// again, the end can only come nearer.
     pub fn end_within(&self, within: Duration) {
+        self.tell_end(within, false);
+    }
+
+    /// The same, where its pod is being ended: what an armed flight recorder holds is saved first, and who is there is told.
+    pub fn ended_by_others(&self, within: Duration) {
+        self.tell_end(within, true);
+    }
+
+    fn tell_end(&self, within: Duration, by_others: bool) {
         let by = Instant::now() + within;
         self.end.send_if_modified(|end| {
-            let nearer = end.is_none_or(|end| by < end);
-            if nearer {
-                *end = Some(by);
-            }
-            nearer
+            let known = *end;
+            let nearest = known.map_or(by, |known| known.by.min(by));
+            *end = Some(Told { by: nearest, by_others: by_others || known.is_some_and(|known| known.by_others) });
+            known.is_none_or(|known| nearest < known.by || (by_others && !known.by_others))
         });
     }
 

@@ -3,13 +3,15 @@
 //! Owns when it judges: only while a recorder is armed that wants it, or it is watched and reports by itself. What a reason
 //! is, is the judge's to say.
 
-use nodewatch_protocol::{CaptureState, Freeze, FreezeOn, Froze, Response, Update};
+use nodewatch_protocol::{CaptureSpec, CaptureState, Freeze, FreezeCause, FreezeOn, Froze, Response, Seconds, Update};
 
 use super::{Hub, captures::Slot};
 use crate::{
     judge::{self, Frozen, Judge},
     unix_millis,
 };
+
+const ENDED: &str = "its pod is being ended";
 
 /// What the node makes of what it sees.
 #[derive(Default)]
@@ -58,6 +60,21 @@ impl Hub {
             self.tell_froze(format!("the flight recorder froze by itself: {text}"), freeze);
         }
         response
+    }
+
+    /// All that an armed recorder holds is saved before others end it: nobody can press the key afterwards.
+    pub(super) fn freeze_at_the_end(&mut self) {
+        let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
+            return;
+        };
+        let cause = Some(FreezeCause::PodEnds);
+        let freeze = Freeze { before_seconds: recorder.seconds, after_seconds: Seconds::default(), cause };
+        match self.freeze(freeze) {
+            Response::Refused(refusal) => {
+                self.trouble(format!("the flight recorder saved nothing: {}", refusal.message))
+            }
+            _ => self.tell_froze(format!("the flight recorder saves all that it holds: {ENDED}"), freeze),
+        }
     }
 
     /// Who comes later is told too.

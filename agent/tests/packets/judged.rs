@@ -3,11 +3,12 @@
 use std::net::TcpStream;
 
 use nodewatch_protocol::{
-    CaptureFile, CaptureSpec, FileState, Freeze, FreezeCause, FromAgent, Recorder, Request, Response, Update,
+    CaptureFile, CaptureSpec, FileState, Freeze, FreezeCause, FromAgent, Recorder, Request, Response, ToAgent, Update,
 };
 use nodewatch_testing::{
     agent::Agent,
     namespaces::{Net, in_namespace},
+    program,
 };
 
 use crate::{filtered, setup};
@@ -56,4 +57,37 @@ fn a_recorder_freezes_by_itself_once_in_ten_minutes_for_one_reason() {
     let bytes = std::fs::read(agent.ring.join(&file.name)).expect("the file");
     let said = b"frozen by itself: too many attempts failed";
     assert!(bytes.windows(said.len()).any(|part| part == said), "its comment has the reason");
+}
+
+/// As of a drain, an eviction or a node that is shut down: nobody can press the key afterwards.
+#[test]
+fn a_recorder_saves_all_that_it_holds_when_its_pod_is_ended() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { recorder: Some(Recorder::default()), ..filtered("tcp port 4444") });
+    seconds(&mut agent, 1);
+    refused(&net, 5);
+    seconds(&mut agent, 2);
+    program::kill(&agent.child, "TERM");
+    let (mut told, mut froze, mut file) = (false, None, None);
+    agent.until("the frozen file", |message| {
+        match message {
+            FromAgent::Update(Update::Ending) => told = true,
+            FromAgent::Update(Update::Froze(said)) => froze = Some(said),
+            FromAgent::Update(Update::Files(files)) => {
+                file = files.into_iter().find(|file| file.state == FileState::Closed && file.packets == 10);
+            }
+            _ => {}
+        }
+        (told && file.is_some()).then_some(())
+    });
+    let (froze, file) = (froze.expect("it was told"), file.expect("a file"));
+    assert_eq!(froze.message, "the flight recorder saves all that it holds: its pod is being ended");
+    assert_eq!((froze.freeze.cause, froze.freeze.before_seconds.get()), (Some(FreezeCause::PodEnds), 120));
+    let bytes = std::fs::read(agent.ring.join(&file.name)).expect("the file");
+    let said = b"frozen by itself: its pod was being ended";
+    assert!(bytes.windows(said.len()).any(|part| part == said), "its comment has the reason");
+    // It waits until that has been fetched.
+    agent.say(&ToAgent::Request { id: 0, request: Request::Fetched { file: file.name } });
+    let end = agent.child.wait().expect("it ends");
+    assert_eq!(end.code(), Some(143));
 }

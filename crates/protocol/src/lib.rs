@@ -60,7 +60,8 @@ use serde::{Deserialize, Serialize};
 /// expectation; before, both were lists of numbers in a text, by which an agent could not judge as the laptop does.
 ///
 /// In version 8 a [`CaptureSpec`] may have addresses of pods; before, an agent would have taken its default interfaces for them.
-/// And it may say when its flight recorder freezes by itself, which an agent from before would never have done.
+/// And it may say when its flight recorder freezes by itself, which an agent from before would never have done. An agent that
+/// is being ended says so.
 pub const VERSION: u32 = 8;
 
 /// More listeners with connections waiting are told of no more.
@@ -282,6 +283,9 @@ pub enum Update {
     Symptoms(Box<Symptoms>),
     /// The flight recorder has frozen by itself.
     Froze(Froze),
+    /// Somebody ends the agent, who may or may not be this tunnel's other end: it closes its files, delivers what a sink
+    /// takes, and waits a little to be fetched from.
+    Ending,
     /// The kernel's signals: the whole picture, then once a second what has moved.
     Signals(SignalsUpdate),
     /// The first part of the list of capture files, where it is too long for one line; [`Update::Files`] is its end.

@@ -128,6 +128,8 @@ pub enum FreezeCause {
     Code(u8),
     /// Too many attempts have failed.
     Failures,
+    /// Its pod was being ended, as by a drain, an eviction or a shutdown of its node.
+    PodEnds,
 }
 
 #[cfg(test)]

@@ -506,6 +506,8 @@ fn from_agent() -> Vec<FromAgent> {
         FromAgent::Update(Update::Trouble { message: "ports: no".into() }),
         froze(FreezeCause::Code(11)),
         froze(FreezeCause::Failures),
+        froze(FreezeCause::PodEnds),
+        FromAgent::Update(Update::Ending),
         FromAgent::Update(Update::Note { message: "the filter is applied by the agent".into() }),
     ]
 }

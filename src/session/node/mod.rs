@@ -299,6 +299,8 @@ pub struct NodeLog {
 pub(super) struct Fate {
     /// Somebody else is ending it, and why.
     pub(super) ending: Option<String>,
+    /// It says itself that others end it.
+    pub(super) told_to_end: bool,
     /// It was there before this program: what runs there may have been started by another one.
     pub(super) found: bool,
     /// A capture ran when an earlier program left, and nothing was heard of that agent since.
@@ -421,7 +423,7 @@ impl NodeState {
             self.gone.discarded.packets += packets;
         }
         self.facts = None;
-        self.fate.ending = None;
+        (self.fate.ending, self.fate.told_to_end) = (None, false);
         self.seen.watch.agent_is_over();
         self.asked = Asked::Nothing;
         if let CaptureState::Running { since, .. } = self.capture {
@@ -463,6 +465,7 @@ impl NodeState {
             Update::Queues(queues) => self.apply_queues(queues, now),
             // What follows from it is the session's to say.
             Update::Watch(state) => self.seen.watch.state = state,
+            Update::Ending => {}
             Update::Symptoms(told) => self.seen.watch.apply(*told, now),
             Update::Signals(update) => self.seen.signals.apply(update, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
