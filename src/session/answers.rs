@@ -295,9 +295,11 @@ impl Session {
 
     /// All of it, for reports.
     pub(super) fn answers_summary(&self) -> AnswersSummary {
+        // Its proof stands for the connections of each.
+        let written = |answer: &Answer| Answer { hurt: Vec::new(), ..answer.clone() };
         AnswersSummary {
-            standing: self.answers.current().cloned().collect(),
-            over: self.answers.history().cloned().collect(),
+            standing: self.answers.current().map(written).collect(),
+            over: self.answers.history().map(written).collect(),
             looked: self.answers.looked(),
             not_seen: self.blind_spots(),
         }
