@@ -116,6 +116,7 @@ fn an_invalid_value_is_named() {
         (&["cleanup", "7f3a91c"], "\"7f3a91c\""),
         (&["capture", "--local", "--recorder", "2m", "--freeze-on", "N-05,N-17"], "\"N-17\""),
         (&["capture", "--local", "--recorder", "2m", "--freeze-on", "failures>200%"], "\"failures>200%\""),
+        (&["capture", "--local", "--recorder", "2m", "--freeze-on", "failures>1"], "failures>1%"),
         (&["capture", "--local", "--freeze-on", "verdict"], "--recorder"),
         (&["diagnose", "x.pcap", "--all"], "'--all'"),
         (&["diagnose", "--nodes", "node-1", "x.pcap"], "'--nodes"),

@@ -296,6 +296,7 @@ async fn the_changes_of_the_cluster_are_heard_only_while_something_is_watched() 
 #[tokio::test(start_paused = true)]
 async fn a_watch_with_a_hole_in_it_or_at_its_end_is_done_in_part() {
     let watch = ["watch", "--all", "--duration", "10m"];
+    let diagnose = ["diagnose", "--all", "--duration", "10m"];
     let last = Duration::from_secs(595);
     for (fate, exit) in [
         (Fate::Up(Duration::ZERO), ExitCode::Done),
@@ -306,6 +307,9 @@ async fn a_watch_with_a_hole_in_it_or_at_its_end_is_done_in_part() {
         let out = tempfile::tempdir().expect("a folder");
         let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", fate)], 5 * MINUTE));
         assert_eq!(run(&site, HOUR, out.path(), &watch).await.0, exit, "{fate:?}");
+        let out = tempfile::tempdir().expect("a folder");
+        let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", fate)], 5 * MINUTE));
+        assert_eq!(run(&site, HOUR, out.path(), &diagnose).await.0, exit, "{fate:?}");
     }
     // The API server answers for that node no more, and its tunnel is dead.
     let out = tempfile::tempdir().expect("a folder");

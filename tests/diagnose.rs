@@ -594,3 +594,36 @@ fn exit_codes_say_what_is_missing() {
     assert_eq!(lines(&torn).last().expect("one")["packets"], 3, "{torn:?}");
     assert!(String::from_utf8_lossy(&torn.stderr).contains("torn.pcap"), "{torn:?}");
 }
+
+/// As `tcpdump -w - | diagnose -` is ended.
+#[test]
+fn what_was_read_of_an_input_that_does_not_end_is_told_when_it_is_interrupted() {
+    let mut command = Command::new(PROGRAM);
+    command.args(["diagnose", "-", "-o", "json"]).env("HOME", "/nonexistent").stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut input = child.stdin.take().expect("standard input");
+    // More than pipes and buffers hold: what comes first has been read when all is written.
+    input.write_all(&small()[..24]).expect("written");
+    (0..6_000).for_each(|number| input.write_all(&small_at(1_700_000_000 + 6 * number)[24..]).expect("written"));
+    kill(&child, "INT");
+    let output = ended_soon(child);
+    drop(input);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let told = lines(&output);
+    let packets = told.last().and_then(|summary| summary["packets"].as_u64());
+    assert!(packets >= Some(10_000), "{packets:?}");
+    assert!(told.iter().any(|record| record["kind"] == "looked"), "what was looked at");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"), "{output:?}");
+}
+
+#[test]
+fn a_file_whose_times_go_back_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, later) = (small(), small_at(1_700_000_060));
+    fs::write(folder.path().join("shuffled.pcap"), [&later[..], &first[24..]].concat()).expect("written");
+    let output = run(folder.path(), &["shuffled.pcap"], Stdio::null());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("1 packet earlier than the one before"), "{told}");
+    let refused = run(folder.path(), &["shuffled.pcap", "--local"], Stdio::null());
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}

@@ -80,11 +80,13 @@ impl Judge {
 
     /// A second of packets.
     pub fn hear(&mut self, symptoms: &Symptoms) {
+        let told = Told::by(&self.node, symptoms, symptoms.at);
         if matches!(self.on, Some(FreezeOn::Failures(_))) {
-            self.seconds.push_back((symptoms.at, symptoms.sums.attempts, symptoms.sums.failed));
+            let sums = self.engine.sums_of_others(&told);
+            self.seconds.push_back((symptoms.at, sums.attempts, sums.failed));
         }
         if self.asks_rules() {
-            self.engine.hear(&Told::by(&self.node, symptoms, symptoms.at));
+            self.engine.hear(&told);
         }
     }
 
@@ -191,6 +193,28 @@ mod tests {
         judge.hear(&second(at + 2_000, 0, 1));
         assert_eq!(judge.ask(at + 2_000), [(FreezeCause::Failures, "6 of 500 attempts failed".to_owned())]);
         assert_eq!(judge.ask(at + 61_500), [], "nothing latches");
+    }
+
+    #[test]
+    fn what_a_node_asks_its_own_pods_is_no_failure_of_anybody() {
+        let refused = |source: &str, role: Role| {
+            let pair = serde_json::json!({
+                "source": source, "destination": "10.0.0.2", "port": 8080, "service": "tcp", "interface": 0,
+                "packets": [9, 9], "bytes": [700, 700], "attempts": 9, "answered": 0, "symptoms": [["refused", 9, 0]],
+            });
+            let pairs = vec![serde_json::from_value(pair).expect("a pair")];
+            let face = WatchedInterface { name: "veth0".into(), role, ..WatchedInterface::default() };
+            Symptoms { interfaces: vec![face], pairs, ..second(1_000, 100, 9) }
+        };
+        for (source, role, reasons) in
+            [("192.0.2.1", Role::Pod, 0), ("192.0.2.9", Role::Pod, 1), ("192.0.2.1", Role::Node, 1)]
+        {
+            let mut judge = Judge::new("n", &Picture::default(), 0);
+            judge.is_for(Some(FreezeOn::Failures(100)), false);
+            judge.has(std::iter::once("192.0.2.1".parse().expect("an address")));
+            judge.hear(&refused(source, role));
+            assert_eq!(judge.ask(1_000).len(), reasons, "{source} at {role:?}");
+        }
     }
 
     /// Three of nine connections are not taken although their handshakes are complete.

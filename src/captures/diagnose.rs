@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use nodewatch_analysis::{Analysis, Counts, Limits, PairKey, Seen, Totals, decode::Link};
@@ -38,6 +39,8 @@ pub struct Diagnosis {
     pub interfaces: Vec<String>,
     /// Packets that interfaces had lost.
     pub lost: u64,
+    /// Packets that are earlier than the one before them, by a second and more.
+    pub earlier: u64,
     /// Of pairs that found no room, packets.
     pub no_room: u64,
     /// Why connections fail, those answers first that hurt most.
@@ -48,10 +51,44 @@ pub struct Diagnosis {
 
 /// Reads files, packet by packet.
 pub fn diagnose(inputs: Vec<PathBuf>) -> Result<Diagnosis, MergeError> {
-    let merge = Merge { inputs, window: 0..=u64::MAX, names: std::collections::BTreeMap::new(), pair: None };
-    let mut reading = Reading::new();
-    let read = merge.read(&mut |taken| reading.take(taken))?;
+    let mut reading = Reading::new(inputs.len());
+    let read = merging(inputs).read(&mut |taken| reading.take(taken))?;
     Ok(reading.end(read))
+}
+
+/// All packets, in the order of their times.
+fn merging(inputs: Vec<PathBuf>) -> Merge {
+    Merge { inputs, window: 0..=u64::MAX, names: std::collections::BTreeMap::new(), pair: None }
+}
+
+/// A diagnosis that is being made: one thread reads, and another one may end it early.
+#[derive(Clone, Default)]
+pub struct Diagnosing(Arc<Mutex<Option<Reading>>>);
+
+impl Diagnosing {
+    /// Reads files, packet by packet. `None` where it was ended early.
+    pub fn read(&self, inputs: Vec<PathBuf>) -> Result<Option<Diagnosis>, MergeError> {
+        self.with(|reading| *reading = Some(Reading::new(inputs.len())));
+        let read = merging(inputs).read(&mut |taken| {
+            self.with(|reading| {
+                if let Some(reading) = reading {
+                    reading.take(taken);
+                }
+            });
+        })?;
+        Ok(self.with(Option::take).map(|reading| reading.end(read)))
+    }
+
+    /// Ends it: what is known of the packets that were read so far. `None` where there were none, or all were read.
+    pub fn end(&self) -> Option<Diagnosis> {
+        let reading = self.with(Option::take).filter(|reading| reading.span.is_some())?;
+        let read = Merged { files: reading.files, ..Merged::default() };
+        Some(reading.end(read))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Option<Reading>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 struct Reading {
@@ -63,6 +100,10 @@ struct Reading {
     span: Option<(i64, i64)>,
     told: i64,
     lost: u64,
+    /// The time of the packet before, and how many are earlier than that.
+    before: Option<i64>,
+    earlier: u64,
+    files: usize,
 }
 
 /// What was counted of each pair so far.
@@ -95,7 +136,7 @@ impl Sums {
 }
 
 impl Reading {
-    fn new() -> Self {
+    fn new(files: usize) -> Self {
         Self {
             analysis: Analysis::new(Limits { pairs: PAIRS / 2, ..Limits::default() }),
             engine: Engine::default(),
@@ -105,6 +146,9 @@ impl Reading {
             span: None,
             told: i64::MIN,
             lost: 0,
+            before: None,
+            earlier: 0,
+            files,
         }
     }
 
@@ -118,6 +162,8 @@ impl Reading {
             taken.name.clone_into(&mut self.interfaces[interface]);
             self.taps.name(interface, taken.name, taken.ours);
         }
+        self.earlier += u64::from(self.before.is_some_and(|before| at.saturating_add(SECOND as i64) <= before));
+        self.before = Some(at);
         let (first, last) = self.span.unwrap_or((at, at));
         self.span = Some((first.min(at), last.max(at)));
         let interface = u16::try_from(interface).unwrap_or(u16::MAX);
@@ -166,7 +212,9 @@ impl Reading {
         });
         let last = self.span.map_or(0, |(_, last)| last);
         self.answer(last, true);
-        let (engine, looked) = (&self.engine, self.engine.looked());
+        let engine = &self.engine;
+        let one_direction = self.analysis.totals().unjudged.one_way;
+        let looked = Looked { one_direction, ..engine.looked() };
         let answers: Vec<Answer> = engine.answers().iter().chain(engine.history()).cloned().collect();
         let totals = self.analysis.totals();
         let mut pairs: Vec<(PairKey, Counts)> = self.pairs.pairs.into_iter().collect();
@@ -180,7 +228,7 @@ impl Reading {
             (std::cmp::Reverse(order), pair.source, pair.destination, pair.port, pair.service.name(), interface)
         });
         let no_room = self.pairs.no_room + totals.no_room;
-        let (span, interfaces, lost) = (self.span, self.interfaces, self.lost);
-        Diagnosis { read, totals, span, pairs, interfaces, lost, no_room, answers, looked }
+        let (span, interfaces, lost, earlier) = (self.span, self.interfaces, self.lost, self.earlier);
+        Diagnosis { read, totals, span, pairs, interfaces, lost, earlier, no_room, answers, looked }
     }
 }

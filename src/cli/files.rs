@@ -43,7 +43,7 @@ pub struct MergeArgs {
 pub struct DiagnoseArgs {
     /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
     #[arg(conflicts_with_all = ["nodes", "all", "selector", "pod", "service", "pods", "filter", "interfaces", "duration",
-        "record", "confirm", "kubeconfig", "context"])]
+        "record", "confirm", "kubeconfig", "context", "local"])]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub nodes: NodesArgs,

@@ -3,13 +3,15 @@
 //! Owns for how long is looked, what is told meanwhile and at the end, and the exit code. How answers are found and how
 //! they read is not known here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nodewatch_answers::{Answer, Code, Place as Where};
 use tokio::time::Instant;
 
 use super::{
-    ExitCode, answers, output,
+    ExitCode, answers,
+    gaps::{Gap, Gaps},
+    output,
     run::{Run, Stop},
     select::Choice,
     team::Team,
@@ -18,7 +20,7 @@ use super::{
 use crate::{
     base::text::time_of_day,
     cli::DiagnoseArgs,
-    model::{NodeName, Notice},
+    model::Notice,
     session::{Session, node::NodeState},
 };
 
@@ -30,9 +32,17 @@ pub(super) async fn diagnose(run: &mut Run, choice: &Choice, arguments: &Diagnos
     let mut given = BTreeMap::new();
     let mut told = Vec::new();
     let refused = |state: &NodeState| state.refusal.is_some();
+    let (mut gaps, mut holes) = (Gaps::default(), Vec::new());
     loop {
         watch::begin(run, &mut team, &spec, &mut given);
+        team.take_back(run.session());
         team.look(run.session(), refused);
+        for state in team.members().iter().filter_map(|name| run.session().nodes.get(name)) {
+            if let Some(gap) = gaps.look(state, run.session(), team.last_word(&state.node.name)) {
+                output::progress(&gap.line());
+                holes.push(gap);
+            }
+        }
         tell_new(run.session(), &mut told);
         if team.is_through(run.session(), refused) || Instant::now() >= end {
             break;
@@ -44,17 +54,21 @@ pub(super) async fn diagnose(run: &mut Run, choice: &Choice, arguments: &Diagnos
     }
     let untold = watch::rest(run).await;
     let session = run.session();
+    holes.extend(watch::left(session, &team, &mut gaps, &untold));
     let members = team.members();
     let states = members.iter().filter_map(|name| session.nodes.get(name));
     let refusals: Vec<Notice> = states.filter_map(|state| state.refusal.clone()).collect();
     let (found, looked) = session.answers.concluded(session.wall(session.now));
     let missing: Vec<&Notice> = team.failures().chain(&refusals).collect();
-    answers::print(&found, &looked, &not_seen(session, &missing, &untold), arguments.output);
+    answers::print(&found, &looked, &not_seen(session, &missing, &holes), arguments.output);
     for notice in &refusals {
         output::say(&format!("error: {}", notice.line()));
     }
     Ok(match answers::exit_code(&found) {
-        ExitCode::Done => team.outcome(members.len().saturating_sub(refusals.len()), refusals),
+        ExitCode::Done => match team.outcome(members.len().saturating_sub(refusals.len()), refusals) {
+            ExitCode::Done if !holes.is_empty() => ExitCode::Partly,
+            exit => exit,
+        },
         found => found,
     })
 }
@@ -74,9 +88,9 @@ fn tell_new(session: &Session, told: &mut Vec<Key>) {
 }
 
 /// What answers do not know of.
-fn not_seen(session: &Session, missing: &[&Notice], untold: &BTreeSet<NodeName>) -> Vec<String> {
+fn not_seen(session: &Session, missing: &[&Notice], holes: &[Gap]) -> Vec<String> {
     let mut lines: Vec<String> = missing.iter().map(|notice| notice.headline.clone()).collect();
-    lines.extend(untold.iter().map(|name| format!("{name}: what its agent has seen last")));
+    lines.extend(holes.iter().map(Gap::blind_spot));
     // Watching has ended by now.
     lines.extend(session.blind_spots_beside(|state| state.seen.watch.heard().is_some()));
     lines

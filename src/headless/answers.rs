@@ -123,6 +123,7 @@ mod tests {
             of: 9,
             in_all: 5,
             proof: Vec::new(),
+            hurt: Vec::new(),
             clocks: Vec::new(),
             counters: Vec::new(),
             ruled_out: Vec::new(),

@@ -15,7 +15,7 @@ use crate::{
         text::{bytes, counted},
     },
     captures::{
-        diagnose::{self, Diagnosis},
+        diagnose::{Diagnosing, Diagnosis},
         merge as files,
     },
     cli::{DiagnoseArgs, Format, OutputArgs},
@@ -39,13 +39,22 @@ pub async fn diagnose(arguments: DiagnoseArgs) -> ExitCode {
         }
     };
     let (done, result) = oneshot::channel();
+    let (diagnosing, asked) = (Diagnosing::default(), arguments.output);
+    let reads = diagnosing.clone();
     // Not one of the runtime's threads: an input may keep it waiting, and the program ends without it.
-    std::thread::spawn(move || done.send(read(&arguments)));
+    std::thread::spawn(move || done.send(read(&reads, &arguments)));
     let outcome = tokio::select! {
         result = result => result.unwrap_or_else(|_| Err(Notice::error(NOTHING, "the reading thread ended", "try again"))),
         () = interrupted => {
             spool::hurry();
-            Err(Notice::error(NOTHING, "interrupted", ""))
+            match diagnosing.end() {
+                Some(diagnosis) => {
+                    output::say("interrupted: this is what was read until then");
+                    tell(&diagnosis, asked);
+                    Ok(ExitCode::Interrupted)
+                }
+                None => Err(Notice::error(NOTHING, "interrupted", "")),
+            }
         }
     };
     outcome.unwrap_or_else(|notice| {
@@ -58,22 +67,36 @@ pub async fn diagnose(arguments: DiagnoseArgs) -> ExitCode {
 const NOT_IN_FILES: &str = "counters of the kernel, and what the API server knows: captures hold neither";
 const NOTHING: &str = "nothing was diagnosed";
 
-fn read(arguments: &DiagnoseArgs) -> Result<ExitCode, Notice> {
+fn read(diagnosing: &Diagnosing, arguments: &DiagnoseArgs) -> Result<ExitCode, Notice> {
     let failed = |error: &files::MergeError| Notice { headline: NOTHING.to_owned(), ..merge_notice(error) };
     let found = files::find(&arguments.files).map_err(|error| failed(&error))?;
     for what in [merge::passed_over(&found.passed_over), merge::named_again(&found.again)].into_iter().flatten() {
         output::say(&what);
     }
-    let diagnosis = diagnose::diagnose(found.captures).map_err(|error| failed(&error))?;
-    for line in warnings(&diagnosis) {
-        output::say(&format!("warning: {line}"));
-    }
-    print(&diagnosis, arguments.output);
+    // Whoever has ended it early tells the rest.
+    let Some(diagnosis) = diagnosing.read(found.captures).map_err(|error| failed(&error))? else {
+        return Ok(ExitCode::Interrupted);
+    };
+    tell(&diagnosis, arguments.output);
     // Of what could be read the answers are true.
     Ok(match answers::exit_code(&diagnosis.answers) {
         ExitCode::Done if !diagnosis.read.notes.damaged.is_empty() => ExitCode::Partly,
         code => code,
     })
+}
+
+fn tell(diagnosis: &Diagnosis, asked: OutputArgs) {
+    for line in warnings(diagnosis) {
+        output::say(&format!("warning: {line}"));
+    }
+    print(diagnosis, asked);
+}
+
+/// What answers do not know of.
+fn not_seen(diagnosis: &Diagnosis) -> Vec<String> {
+    let one_way = Some(diagnosis.totals.unjudged.one_way).filter(|count| *count > 0);
+    let one_way = one_way.map(|count| format!("{count} not judged, as only one direction is captured"));
+    one_way.into_iter().chain([NOT_IN_FILES.to_owned()]).collect()
 }
 
 fn warnings(diagnosis: &Diagnosis) -> Vec<String> {
@@ -82,6 +105,13 @@ fn warnings(diagnosis: &Diagnosis) -> Vec<String> {
     if diagnosis.lost > 0 {
         let lost = counted(diagnosis.lost as usize, "packet");
         lines.push(format!("{lost} dropped while capturing: nothing is judged in the seconds around"));
+    }
+    if diagnosis.earlier > 0 {
+        let packets = counted(diagnosis.earlier as usize, "packet");
+        lines.push(format!(
+            "{packets} earlier than the one before by a second and more: a clock was set back, or the file is not in order, \
+             and what follows may be wrong (reordercap puts it in order)"
+        ));
     }
     if diagnosis.no_room > 0 {
         lines.push(format!("no room for {} of more pairs", counted(diagnosis.no_room as usize, "packet")));
@@ -98,12 +128,12 @@ fn print(diagnosis: &Diagnosis, asked: OutputArgs) {
         format @ (Format::Json | Format::Yaml) => {
             let pairs = diagnosis.pairs.iter().map(|(pair, counts)| pair_value(diagnosis, pair, counts));
             output::print_values(&records::PAIR, pairs, format);
-            answers::print(&diagnosis.answers, &diagnosis.looked, &[NOT_IN_FILES.to_owned()], asked);
+            answers::print(&diagnosis.answers, &diagnosis.looked, &not_seen(diagnosis), asked);
             output::print_values(&records::SUMMARY, std::iter::once(summary(diagnosis)), format);
         }
         Format::Name => output::print_names(diagnosis.pairs.iter().map(|(pair, _)| name(pair))),
         format @ (Format::Table | Format::Wide) => {
-            answers::print(&diagnosis.answers, &diagnosis.looked, &[NOT_IN_FILES.to_owned()], asked);
+            answers::print(&diagnosis.answers, &diagnosis.looked, &not_seen(diagnosis), asked);
             tables(diagnosis, format == Format::Wide);
         }
     }

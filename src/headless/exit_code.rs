@@ -14,12 +14,21 @@ pub enum ExitCode {
     LeftBehind,
     NotPermitted,
     Found,
+    Interrupted,
 }
 
 impl ExitCode {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Done, Self::Failed, Self::BadUsage, Self::Partly, Self::LeftBehind, Self::NotPermitted, Self::Found];
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Failed,
+        Self::BadUsage,
+        Self::Partly,
+        Self::LeftBehind,
+        Self::NotPermitted,
+        Self::Found,
+        Self::Interrupted,
+    ];
 
     /// What it says to whoever wrote a script.
     pub fn meaning(self) -> &'static str {
@@ -43,6 +52,9 @@ impl ExitCode {
             }
             Self::NotPermitted => "not permitted: a permission is missing",
             Self::Found => "`diagnose` has found why connections fail: a verdict or a likely answer",
+            Self::Interrupted => {
+                "a signal has ended `diagnose FILE...` early: what was read until then is printed, answers too"
+            }
         }
     }
 
@@ -56,6 +68,8 @@ impl ExitCode {
             Self::LeftBehind => 4,
             Self::NotPermitted => 5,
             Self::Found => 6,
+            // As shells have it.
+            Self::Interrupted => 130,
         }
     }
 
@@ -69,6 +83,7 @@ impl ExitCode {
             Self::LeftBehind => "left_behind",
             Self::NotPermitted => "not_permitted",
             Self::Found => "found",
+            Self::Interrupted => "interrupted",
         }
     }
 

@@ -1,4 +1,4 @@
-//! `ports --watch` and `watch`: times in which nobody looked at a node.
+//! `ports --watch`, `watch` and `diagnose`: times in which nobody looked at a node.
 //!
 //! Owns when such a time begins and ends, and its line.
 
@@ -112,9 +112,18 @@ impl Gap {
 
     /// For people.
     pub(super) fn line(&self) -> String {
+        text::visible(&format!("{}  {}", time_of_day(self.until), self.text("  ")))
+    }
+
+    /// The same where it is one of several things.
+    pub(super) fn blind_spot(&self) -> String {
+        text::visible(&self.text(" "))
+    }
+
+    fn text(&self, between: &str) -> String {
         let Self { node, from, until, reason } = self;
         let (from, until) = (time_of_day(*from), time_of_day(*until));
-        text::visible(&format!("{until}  {node}  not watched from {from} to {until}: {reason}"))
+        format!("{node}{between}not watched from {from} to {until}: {reason}")
     }
 }
 

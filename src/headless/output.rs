@@ -156,7 +156,9 @@ pub async fn settle(exit: ExitCode, shown: Shown) -> ExitCode {
     match exit {
         // What is wrong besides is told already, and is worse.
         ExitCode::BadUsage | ExitCode::LeftBehind | ExitCode::NotPermitted => exit,
-        ExitCode::Done | ExitCode::Failed | ExitCode::Partly | ExitCode::Found => ExitCode::Failed,
+        ExitCode::Done | ExitCode::Failed | ExitCode::Partly | ExitCode::Found | ExitCode::Interrupted => {
+            ExitCode::Failed
+        }
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) async fn rest(run: &mut Run) -> BTreeSet<NodeName> {
 }
 
 /// Times that are missing at the end, of nodes that are away and of those that have not told their last.
-fn left(session: &Session, team: &Team, gaps: &mut Gaps, untold: &BTreeSet<NodeName>) -> Vec<Gap> {
+pub(super) fn left(session: &Session, team: &Team, gaps: &mut Gaps, untold: &BTreeSet<NodeName>) -> Vec<Gap> {
     let aimed = session.aim.as_ref().and_then(|aim| aim.now.as_ref());
     let mut left = gaps.at_end(session, team, |name| aimed.is_none_or(|aimed| aimed.nodes.contains_key(name)));
     let reached = untold.iter().filter_map(|name| session.nodes.get(name)).filter(|state| state.agent.has_tunnel());

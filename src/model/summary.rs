@@ -100,6 +100,7 @@ impl AnswersSummary {
                 taps: before.taps.max(now.taps),
                 unplaced: before.unplaced.max(now.unplaced),
                 attempts: before.attempts.saturating_add(now.attempts),
+                one_direction: before.one_direction.saturating_add(now.one_direction),
                 dns_unanswered: before.dns_unanswered.saturating_add(now.dns_unanswered),
                 failed: before.failed.saturating_add(now.failed),
                 delayed: before.delayed.saturating_add(now.delayed),

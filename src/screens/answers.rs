@@ -346,7 +346,13 @@ impl App {
             self.session.notify(Notice::warning("it has no packets", cause, ""));
             return Vec::new();
         }
-        if let Some(file) = self.file_with(&answer) {
+        if let Some((file, held)) = self.file_with(&answer) {
+            let of = answer.in_all.max(held as u64);
+            if (held as u64) < of {
+                let why = "the others are not in this file, or are not known one by one any more";
+                self.session
+                    .notify(Notice::info(format!("{held} of {of} connections of this answer are shown: {why}")));
+            }
             return vec![Effect::ViewOf { file, filter }];
         }
         let nodes: Vec<NodeName> = words::nodes(&answer)
@@ -393,10 +399,11 @@ impl App {
         own.filter(move |row| shown_in(row, answer) > 0)
     }
 
-    /// The file here that has most of its connections.
-    fn file_with(&self, answer: &Answer) -> Option<std::path::PathBuf> {
+    /// The file here that has most of its connections, and how many.
+    fn file_with(&self, answer: &Answer) -> Option<(std::path::PathBuf, usize)> {
         let here = self.covers(answer).filter(|row| row.path().is_some());
-        here.max_by_key(|row| shown_in(row, answer)).and_then(|row| row.path().cloned())
+        let counted = here.map(|row| (shown_in(&row, answer), row));
+        counted.max_by_key(|(count, _)| *count).and_then(|(count, row)| Some((row.path()?.clone(), count)))
     }
 }
 
@@ -408,7 +415,7 @@ fn shown_in(row: &FileRow<'_>, answer: &Answer) -> usize {
     let Some(file) = row.on_node else { return 0 };
     let until = if file.ended == 0 { UnixMillis::MAX } else { file.ended.saturating_add(APART) };
     let span = file.started.saturating_sub(APART)..=until;
-    let failed = answer.proof.iter().map(|proof| u64::try_from(proof.at / 1_000_000).unwrap_or(0));
+    let failed = answer.connections().into_iter().map(|hurt| u64::try_from(hurt.at / 1_000_000).unwrap_or(0));
     failed.filter(|at| span.contains(at)).count()
 }
 
@@ -433,7 +440,7 @@ fn shows(filter: &TextFilter, answer: &Answer) -> bool {
     filter.shows(&fields)
 }
 
-/// The order of two answers as chosen, and of equal ones what hurts most first.
+/// The order of two answers as chosen, and of equal ones causes before places, and what hurts most first.
 fn compare(order: Option<Order>, a: &Answer, b: &Answer) -> Ordering {
     let ordering = order.map_or(Ordering::Equal, |order| {
         order.directed(match order.column {
@@ -442,5 +449,6 @@ fn compare(order: Option<Order>, a: &Answer, b: &Answer) -> Ordering {
             _ => a.code.is_none().cmp(&b.code.is_none()).then_with(|| a.code.cmp(&b.code)),
         })
     });
-    ordering.then_with(|| Reverse(a.failed).cmp(&Reverse(b.failed)))
+    let usual = |answer: &Answer| (!answer.certainty.is_answer(), Reverse(answer.failed));
+    ordering.then_with(|| usual(a).cmp(&usual(b)))
 }

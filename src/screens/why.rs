@@ -57,8 +57,9 @@ impl Why {
             [&place.pod, &place.service, &place.node].into_iter().any(|known| known.as_ref() == Some(name))
         });
         let of_pair = |source, destination| self.source.takes(source) && self.target.takes(destination);
-        let shown = answer.proof.iter().any(|proof| of_pair(proof.source, proof.destination));
-        shown || named || place.target.is_some_and(|target| self.target.takes(target))
+        let hurt = answer.connections();
+        let hurt = hurt.iter().flat_map(|hurt| hurt.ends).any(|(source, destination)| of_pair(source, destination));
+        hurt || named || place.target.is_some_and(|target| self.target.takes(target))
     }
 
     /// Whether a pair of ends is of it. From which port is asked is not known of pairs.

@@ -99,6 +99,15 @@ impl Answering {
         self.engine.journal.ready(service).into_iter().collect()
     }
 
+    /// Codes that are silenced and have answers that stand, and how many these are.
+    pub fn withheld(&self) -> Option<String> {
+        let standing = |code: &Code| (*code, self.standing(*code));
+        let some: Vec<(Code, usize)> = self.silenced.iter().map(standing).filter(|(_, count)| *count > 0).collect();
+        let all = some.iter().map(|(_, count)| count).sum();
+        let codes = some.iter().map(|(code, _)| code.text()).collect::<Vec<_>>().join(", ");
+        (all > 0).then(|| format!("{} silenced ({codes})", counted(all, "answer")))
+    }
+
     fn is_silenced(&self, code: Option<Code>) -> bool {
         code.is_some_and(|code| self.silenced.contains(&code))
     }
@@ -258,6 +267,7 @@ impl Session {
             spots.push(format!("time of watched nodes: {}", parts.join(", ")));
         }
         spots.extend(self.not_judged());
+        spots.extend(self.answers.withheld());
         let Looked { left_out, unplaced, .. } = self.answers.looked();
         if unplaced > 0 {
             spots.push(format!("{} beyond the number that answers know", counted(unplaced, "interface")));
@@ -285,9 +295,11 @@ impl Session {
 
     /// All of it, for reports.
     pub(super) fn answers_summary(&self) -> AnswersSummary {
+        // Its proof stands for the connections of each.
+        let written = |answer: &Answer| Answer { hurt: Vec::new(), ..answer.clone() };
         AnswersSummary {
-            standing: self.answers.current().cloned().collect(),
-            over: self.answers.history().cloned().collect(),
+            standing: self.answers.current().map(written).collect(),
+            over: self.answers.history().map(written).collect(),
             looked: self.answers.looked(),
             not_seen: self.blind_spots(),
         }

@@ -172,10 +172,15 @@ impl Session {
         }
     }
 
-    /// A recorder does not save what it was asked to, as far as anybody knows.
-    pub(super) fn freeze_failed(&mut self, name: &NodeName) {
-        if let Some(frozen) = self.nodes.get_mut(name).and_then(|state| state.counts.frozen.as_mut()) {
+    /// A recorder does not save what it was asked to, as far as anybody knows: for a reason that goes on it is asked again.
+    pub(super) fn freeze_failed(&mut self, name: &NodeName, freeze: Freeze) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        if let Some(frozen) = &mut state.counts.frozen {
             frozen.until = frozen.earlier;
+        }
+        if let Some(cause) = freeze.cause {
+            state.has_not_frozen(cause, now);
         }
     }
 

@@ -184,8 +184,8 @@ impl Session {
             });
             self.probed(name, *probe, probed);
         }
-        if let (Request::Freeze(_), None | Some(Response::Refused(_))) = (request, &response) {
-            self.freeze_failed(name);
+        if let (Request::Freeze(freeze), None | Some(Response::Refused(_))) = (request, &response) {
+            self.freeze_failed(name, *freeze);
         }
         if let (Request::Report(_), None | Some(Response::Refused(_)), Some(state)) =
             (request, &response, self.nodes.get_mut(name))

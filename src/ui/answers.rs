@@ -232,7 +232,8 @@ fn nothing(app: &App, rows: bool, narrowed: bool, width: usize, theme: &Theme) -
         }
     } else {
         let over = lasting(looked.until.saturating_sub(looked.since));
-        put(&words::nothing(&looked, &over), theme.plain);
+        let withheld = answering.withheld().map(|what| format!("no answer is shown: {what}"));
+        put(&withheld.unwrap_or_else(|| words::nothing(&looked, &over)), theme.plain);
     }
     if looked.unexplained > 0 {
         let text = format!(

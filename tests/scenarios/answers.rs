@@ -133,6 +133,7 @@ fn a_silenced_code_is_a_line_until_the_same_key() {
     let shown = drawn(&app, 80, 24);
     assert!(shown.contains("N-11 accept queue full silenced, 1 answer of it now: s shows it"), "{shown}");
     assert!(!shown.contains("! 1 answer"), "{shown}");
+    assert!(shown.contains("no answer is shown: 1 answer silenced (N-11)") && !shown.contains("no cause"), "{shown}");
     assert!(app.session.answers.silenced().contains(&Code::AcceptQueue));
     assert_eq!(app.row_under_cursor(), app.answer_rows().last().map(|row| RowKey::Answer(row.key())));
     key(&mut app, Action::Silence);
@@ -192,7 +193,8 @@ fn its_packets_are_opened_or_the_way_to_them_is_told() {
     let effects = key(&mut app, Action::Follow);
     let [Effect::ViewOf { file: shown, filter }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(shown.to_str(), Some("here.pcapng"));
-    assert!(filter.contains("(ip.addr == 10.0.2.9 and tcp.port == 41000)"), "{filter}");
+    assert!(filter.starts_with("(ip.addr == 10.0.2.9 and ip.addr == 10.0.1.55 and tcp.port in {41000, "), "{filter}");
+    assert_eq!(filter.matches("410").count(), 6, "all that it has hurt, and not its proof alone: {filter}");
     // A file of another time has none of them.
     let mut app = found();
     let later = CaptureFile { started: NOW + 600_000, ended: NOW + 700_000, ..file(name, 900, FileState::Closed) };

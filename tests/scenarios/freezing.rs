@@ -1,8 +1,8 @@
 //! Flight recorders that freeze by themselves, as far as it is the laptop's to say.
 
 use nodewatch_protocol::{
-    CaptureFile, Case, Freeze, FreezeCause, FreezeOn, Froze, Recorder, RingState, Role, Sums, Symptoms,
-    WatchedInterface, WatchedPair,
+    CaptureFile, Case, Freeze, FreezeCause, FreezeOn, Froze, Recorder, Refusal, RefusalKind, Response, RingState, Role,
+    Sums, Symptoms, WatchedInterface, WatchedPair,
 };
 use serde_json::json;
 
@@ -99,6 +99,22 @@ fn what_two_nodes_show_together_freezes_both_once_and_no_other() {
     assert_eq!(freezes(effects), []);
     let effects = lost_between(&mut app, NOW + 700 * SECOND, 20);
     assert_eq!(freezes(effects).len(), 2);
+}
+
+/// As by too many that wait.
+#[test]
+fn a_recorder_that_has_refused_is_asked_again_before_what_it_holds_is_gone() {
+    let mut app = armed();
+    let mut effects = lost_between(&mut app, NOW + SECOND, 15);
+    let asked = freezes(effects);
+    let [(_, freeze), _] = asked[..] else { panic!("{asked:?}") };
+    let full = Refusal { kind: RefusalKind::Failed, message: "no room".into(), next_step: String::new() };
+    let at = NOW + 16 * SECOND;
+    effects = update(&mut app, Event::Answer("a".into(), Request::Freeze(freeze), Some(Response::Refused(full))), at);
+    effects.extend(update(&mut app, Event::Tick, at + 9 * SECOND));
+    assert_eq!(freezes(effects), [], "not at once");
+    let effects = update(&mut app, Event::Tick, at + 10 * SECOND);
+    assert_eq!(freezes(effects), [("a".into(), freeze)]);
 }
 
 #[test]

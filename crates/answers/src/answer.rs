@@ -2,7 +2,10 @@
 //!
 //! Owns its parts and the words of certainty. Must not know how it was found, nor how it is shown.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use nodewatch_protocol::Service;
 use serde::{Deserialize, Serialize};
@@ -110,6 +113,20 @@ pub struct Proof {
     pub missing: Vec<String>,
 }
 
+/// One connection that it has hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hurt {
+    /// When it has failed, in nanoseconds since the Unix epoch.
+    pub at: i64,
+    /// For what.
+    pub service: Service,
+    /// Who asks whom, as it was seen nearest to who asks, and nearest to who is asked: addresses may be translated between.
+    pub ends: [Ends; 2],
+}
+
+/// Who asks, and who is asked, each with its port.
+pub type Ends = ((IpAddr, u16), (IpAddr, u16));
+
 /// A counter that has moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -160,6 +177,9 @@ pub struct Answer {
     pub in_all: u64,
     /// Three of them.
     pub proof: Vec<Proof>,
+    /// The latest of the last minute, a hundred at most: what its packets are, and which pairs it is about.
+    #[serde(skip)]
+    pub hurt: Vec<Hurt>,
     /// How far the clocks are apart of nodes whose times stand side by side in the proof.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clocks: Vec<ClockGap>,
@@ -192,6 +212,7 @@ impl Answer {
             of: 0,
             in_all: 0,
             proof: Vec::new(),
+            hurt: Vec::new(),
             clocks: Vec::new(),
             counters: Vec::new(),
             ruled_out: Vec::new(),
@@ -220,22 +241,75 @@ impl Answer {
         self.until.is_none()
     }
 
-    /// A display filter of Wireshark for exactly its connections, as far as they are kept.
+    /// The connections of it that are known one by one, and when each has failed; of an answer that was written down those of
+    /// its proof.
+    pub fn connections(&self) -> Vec<Hurt> {
+        if !self.hurt.is_empty() {
+            return self.hurt.clone();
+        }
+        let shown = self.proof.iter().map(|proof| {
+            let ends = (proof.source, proof.destination);
+            Hurt { at: proof.at, service: proof.service, ends: [ends; 2] }
+        });
+        shown.collect()
+    }
+
+    /// A display filter of Wireshark for exactly its connections, as far as they are known one by one, also where addresses
+    /// are translated.
     pub fn filter(&self) -> String {
-        let of = |proof: &Proof| {
-            let transport = if proof.service == Service::Tcp { "tcp" } else { "udp" };
-            let address = |(address, _): (IpAddr, u16)| match address {
-                IpAddr::V4(address) => format!("ip.addr == {address}"),
-                IpAddr::V6(address) => format!("ipv6.addr == {address}"),
-            };
-            match proof.service {
-                Service::Neighbour => format!("arp.dst.proto_ipv4 == {}", proof.destination.0),
-                _ if proof.source.1 == 0 => format!("({} and {})", address(proof.source), address(proof.destination)),
-                _ => format!("({} and {transport}.port == {})", address(proof.source), proof.source.1),
-            }
+        let address = |address: IpAddr| match address {
+            IpAddr::V4(address) => format!("ip.addr == {address}"),
+            IpAddr::V6(address) => format!("ipv6.addr == {address}"),
         };
-        let mut parts: Vec<String> = self.proof.iter().map(of).collect();
-        parts.dedup();
-        parts.join(" or ")
+        // By the two addresses, the ports that are asked from; none where that is not known.
+        let mut ports: BTreeMap<(IpAddr, IpAddr, &str), BTreeSet<u16>> = BTreeMap::new();
+        let mut neighbours = BTreeSet::new();
+        for hurt in self.connections() {
+            let transport = if hurt.service == Service::Tcp { "tcp" } else { "udp" };
+            for (source, destination) in hurt.ends {
+                if hurt.service == Service::Neighbour {
+                    neighbours.insert(destination.0);
+                } else {
+                    let known = ports.entry((source.0, destination.0, transport)).or_default();
+                    known.extend(Some(source.1).filter(|port| *port != 0));
+                }
+            }
+        }
+        let neighbours = neighbours.into_iter().map(|asked| match asked {
+            IpAddr::V4(asked) => format!("arp.dst.proto_ipv4 == {asked}"),
+            IpAddr::V6(asked) => format!("icmpv6.nd.ns.target_address == {asked}"),
+        });
+        let of = |((one, other, transport), ports): ((IpAddr, IpAddr, &str), BTreeSet<u16>)| {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            let ports = match &ports[..] {
+                [] => String::new(),
+                [port] => format!(" and {transport}.port == {port}"),
+                ports => format!(" and {transport}.port in {{{}}}", ports.join(", ")),
+            };
+            format!("({} and {}{ports})", address(one), address(other))
+        };
+        neighbours.chain(ports.into_iter().map(of)).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_has_all_of_its_connections_also_as_they_are_translated() {
+        let end = |last: u8, port: u16| (IpAddr::from([10, 0, 0, last]), port);
+        let hurt = |port: u16| {
+            let ends = [(end(1, port), end(9, 80)), (end(3, port + 1), end(2, 8080))];
+            Hurt { at: 0, service: Service::Tcp, ends }
+        };
+        let answer = Answer { hurt: (0..4).map(|number| hurt(40_000 + 10 * number)).collect(), ..Answer::nothing() };
+        assert_eq!(
+            answer.filter(),
+            "(ip.addr == 10.0.0.1 and ip.addr == 10.0.0.9 and tcp.port in {40000, 40010, 40020, 40030}) or \
+             (ip.addr == 10.0.0.3 and ip.addr == 10.0.0.2 and tcp.port in {40001, 40011, 40021, 40031})"
+        );
+        let asked = Hurt { service: Service::Neighbour, ends: [(end(1, 0), end(7, 0)); 2], ..hurt(1) };
+        assert_eq!(Answer { hurt: vec![asked], ..answer }.filter(), "arp.dst.proto_ipv4 == 10.0.0.7");
     }
 }

@@ -49,6 +49,9 @@ pub struct Looked {
     pub unplaced: usize,
     /// Connections that were begun and questions that were asked.
     pub attempts: u64,
+    /// Of these, those that were not judged, as only one direction of them was seen.
+    #[serde(default)]
+    pub one_direction: u64,
     /// Of these, questions to DNS that were not answered.
     pub dns_unanswered: u64,
     /// What has failed.
@@ -128,11 +131,13 @@ impl Engine {
             self.joined.forget_taps(&gone);
         }
         let place = |interface: u16| places.get(usize::from(interface)).copied().flatten();
-        self.looked.attempts = self.looked.attempts.saturating_add(told.sums.attempts);
-        self.looked.failed = self.looked.failed.saturating_add(told.sums.failed);
-        self.looked.delayed = self.looked.delayed.saturating_add(told.sums.delayed);
-        self.looked.dns_unanswered = self.looked.dns_unanswered.saturating_add(told.sums.dns_unanswered);
+        let sums = self.sums_of_others(told);
+        self.looked.attempts = self.looked.attempts.saturating_add(sums.attempts);
+        self.looked.failed = self.looked.failed.saturating_add(sums.failed);
+        self.looked.delayed = self.looked.delayed.saturating_add(sums.delayed);
+        self.looked.dns_unanswered = self.looked.dns_unanswered.saturating_add(sums.dns_unanswered);
         self.looked.left_out = self.looked.left_out.saturating_add(told.left_out);
+        self.looked.one_direction = self.looked.one_direction.saturating_add(told.one_direction);
         let step = now / STEP;
         if self.steps.back().is_none_or(|(at, _)| *at < step) {
             self.steps.push_back((step, FxHashMap::default()));
@@ -171,6 +176,18 @@ impl Engine {
         self.nodes.extend(addresses.map(|(address, node)| (address, node.to_owned())));
     }
 
+    /// What a second amounts to without what nodes ask their own pods, which nothing is judged by.
+    pub fn sums_of_others(&self, told: &Told) -> Sums {
+        let mut sums = told.sums;
+        for pair in &told.pairs {
+            let is_pods = told.faces.get(usize::from(pair.interface)).is_some_and(|face| face.role == Role::Pod);
+            if is_pods && self.nodes.get(&pair.source).is_some_and(|node| *node == told.node) {
+                sums -= pair.sums;
+            }
+        }
+        sums
+    }
+
     /// A signal of a node is this high at that moment.
     pub fn signal(&mut self, now: u64, (node, name, item): (&str, &str, &str), value: u64) {
         self.signals.put(now, (node, name, item), value);
@@ -187,7 +204,7 @@ impl Engine {
         self.signals.forget(signal);
     }
 
-    /// Answers as they stand, those that hurt most first.
+    /// Answers as they stand: causes, then places, those that hurt most first of each.
     pub fn answers(&self) -> &[Answer] {
         self.standing.answers()
     }
@@ -291,14 +308,7 @@ impl Engine {
             for ((target, tap), sums) in gone {
                 let Some(taps) = self.pairs.get_mut(&target) else { continue };
                 if let Some(known) = taps.get_mut(&tap) {
-                    known.attempts = known.attempts.saturating_sub(sums.attempts);
-                    known.answered = known.answered.saturating_sub(sums.answered);
-                    known.failed = known.failed.saturating_sub(sums.failed);
-                    known.delayed = known.delayed.saturating_sub(sums.delayed);
-                    known.packets = known.packets.saturating_sub(sums.packets);
-                    known.segments = known.segments.saturating_sub(sums.segments);
-                    known.retransmitted = known.retransmitted.saturating_sub(sums.retransmitted);
-                    known.lookups = known.lookups.saturating_sub(sums.lookups);
+                    *known -= sums;
                     if known.packets == 0 && known.attempts == 0 {
                         taps.remove(&tap);
                     }

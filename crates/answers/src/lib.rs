@@ -30,7 +30,7 @@ mod ways;
 pub mod words;
 mod worst;
 
-pub use answer::{Answer, Certainty, Place, Proof, Runner, Step};
+pub use answer::{Answer, Certainty, Ends, Hurt, Place, Proof, Runner, Step};
 pub use clocks::ClockGap;
 pub use code::{Code, Codes, UnknownCode};
 pub use engine::{Engine, Looked};

@@ -49,7 +49,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Those that stand, those that hurt most first.
+    /// Those that stand: causes, then places, those that hurt most first of each.
     pub(crate) fn answers(&self) -> &[Answer] {
         &self.answers
     }
@@ -78,7 +78,8 @@ impl Standing {
         self.answers.sort_by(|one, other| {
             let order = |answer: &Answer| {
                 let note = answer.certainty == Certainty::Note;
-                (note, Reverse(answer.failed), answer.certainty, answer.code)
+                // Where something is lost says less than why.
+                (note, !answer.certainty.is_answer(), Reverse(answer.failed), answer.certainty, answer.code)
             };
             order(one).cmp(&order(other)).then_with(|| one.text.cmp(&other.text))
         });
@@ -142,5 +143,24 @@ impl Standing {
         while self.history.len() > MOST_HISTORY {
             self.history.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_stands_above_where_however_many_that_has_hurt() {
+        let found = |certainty, failed| {
+            let answer = Answer { certainty, failed, ..Answer::nothing() };
+            Found { key: Key::default(), answer, hurt: Vec::new() }
+        };
+        let mut standing = Standing::default();
+        let all = [(Certainty::Located, 50), (Certainty::Verdict, 5), (Certainty::Note, 0), (Certainty::Likely, 9)];
+        let all = all.into_iter().map(|(certainty, failed)| found(certainty, failed)).collect();
+        standing.keep(all, (1_000, false), &FxHashSet::default());
+        let order: Vec<u64> = standing.answers().iter().map(|answer| answer.failed).collect();
+        assert_eq!(order, [9, 5, 50, 0]);
     }
 }

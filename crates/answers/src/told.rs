@@ -53,6 +53,8 @@ pub struct Told {
     pub cases: Vec<Case>,
     /// What is not among them: connections that were felt and not judged, and cases without room.
     pub left_out: u64,
+    /// Attempts that were not judged, as only one direction of them was seen.
+    pub one_direction: u64,
     /// There were more cases than these, so that one that is not among them may have been seen.
     pub crowded: bool,
     /// Of attempts that were answered all are among them up to this lot.
@@ -86,6 +88,7 @@ impl Told {
             pairs: pairs.collect(),
             cases: symptoms.cases.clone(),
             left_out: symptoms.unlisted.cases,
+            one_direction: symptoms.not_judged.one_direction,
             crowded: symptoms.unlisted.cases > 0,
             answered_to: Self::answered_to(symptoms.cases.iter()),
             sums: symptoms.sums,

@@ -8,11 +8,11 @@ use std::{
     net::IpAddr,
 };
 
-use nodewatch_protocol::{Role, Service, Sums};
+use nodewatch_protocol::{Case, Role, Service, Sums};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Answer, Certainty, ClockGap, Code, Journal, Place, Proof, Runner, Source, Step,
+    Answer, Certainty, ClockGap, Code, Hurt, Journal, Place, Proof, Runner, Source, Step,
     clocks::Clocks,
     joined::Joined,
     paths::{Segment, Tap, TapId, Trouble},
@@ -27,6 +27,9 @@ pub(crate) const ENOUGH_EXACT: usize = 3;
 const SHARE: f64 = 0.005;
 /// A counter and what it does are told within this time of each other, in milliseconds.
 const TOGETHER: u64 = 2_500;
+
+/// Connections of an answer that are known one by one.
+const MOST_HURT: usize = 100;
 
 /// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +64,7 @@ pub(crate) struct View<'a> {
 
 /// What tells an answer from others, whatever is known of it meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Key {
     code: Option<Code>,
     node: Option<String>,
@@ -106,14 +110,24 @@ pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
     ((middle - around) / (1.0 + z * z / n)).max(0.0)
 }
 
-/// Attempts, and those of them that were answered, at the place that has seen most.
-fn most<'a>(targets: impl Iterator<Item = &'a BTreeMap<TapId, Sums>>) -> (u64, u64) {
-    let mut by_tap: BTreeMap<TapId, (u64, u64)> = BTreeMap::new();
-    for (tap, sums) in targets.flatten() {
-        let sum = by_tap.entry(*tap).or_default();
-        *sum = (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.answered));
+/// Attempts of which it is known what became of them, and those that were answered, at the place that has seen most.
+fn most<'a>(targets: impl Iterator<Item = (bool, &'a BTreeMap<TapId, Sums>)>) -> (u64, u64) {
+    let (mut by_tap, mut questions): (BTreeMap<TapId, Sums>, bool) = (BTreeMap::new(), false);
+    for (dns, taps) in targets {
+        for (tap, sums) in taps {
+            *by_tap.entry(*tap).or_default() += *sums;
+        }
+        questions |= dns;
     }
-    by_tap.into_values().max().unwrap_or_default()
+    let Some(mut most) = by_tap.values().max_by_key(|sums| (sums.attempts, sums.answered)).copied() else {
+        return (0, 0);
+    };
+    if questions {
+        // Of files that are read together a question counts where it was seen first, and its answer where that was.
+        most.answered = by_tap.values().map(|sums| sums.answered).max().unwrap_or(0).min(most.attempts);
+        most.failed = by_tap.values().map(|sums| sums.failed).max().unwrap_or(0);
+    }
+    (most.attempts.saturating_sub(most.open()), most.answered)
 }
 
 impl<'a> View<'a> {
@@ -222,12 +236,16 @@ impl<'a> View<'a> {
 
     /// Attempts to reach such targets in this minute: the most that one place has seen of them, and how many were answered.
     pub(crate) fn attempts(&self, so: impl Fn(&Target) -> bool) -> (u64, u64) {
-        most(self.pairs.iter().filter(|(target, _)| so(target)).map(|(_, taps)| taps))
+        most(self.pairs.iter().filter(|(target, _)| so(target)).map(|(target, taps)| (target.dns, taps)))
     }
 
     /// The same of one address and port.
     pub(crate) fn attempts_at(&self, (destination, port): (IpAddr, u16)) -> (u64, u64) {
-        most([false, true].iter().filter_map(|&dns| self.pairs.get(&Target { destination, port, dns })))
+        most(
+            [false, true]
+                .into_iter()
+                .filter_map(|dns| Some((dns, self.pairs.get(&Target { destination, port, dns })?))),
+        )
     }
 
     /// What was counted of one address and port, at the place that has seen most of it.
@@ -241,7 +259,8 @@ impl<'a> View<'a> {
         let seen = hurt.iter().flat_map(|&at| &self.troubles[at].seen);
         let targets: BTreeSet<(IpAddr, u16)> = seen.map(|it| (it.case.destination, it.case.ports.1)).collect();
         let of = targets.into_iter().flat_map(|(destination, port)| {
-            [false, true].into_iter().filter_map(move |dns| self.pairs.get(&Target { destination, port, dns }))
+            let of = move |dns| Some((dns, self.pairs.get(&Target { destination, port, dns })?));
+            [false, true].into_iter().filter_map(of)
         });
         let (attempts, answered) = most(of);
         (attempts.max(hurt.len() as u64), answered)
@@ -338,6 +357,13 @@ impl<'a> View<'a> {
     }
 }
 
+/// Between whom, and when.
+fn hurt(trouble: &Trouble) -> Hurt {
+    let ends = |case: &Case| ((case.source, case.ports.0), (case.destination, case.ports.1));
+    let first = trouble.first();
+    Hurt { at: trouble.at, service: first.service, ends: [ends(first), ends(trouble.last())] }
+}
+
 fn times(count: u32) -> String {
     match count {
         1 => "once".to_owned(),
@@ -384,6 +410,7 @@ impl Draft {
             shown.iter().filter_map(|&at| self.hurt.get(at)).map(|&at| view.troubles[at]).collect();
         let (clocks, unknown) = view.clocks_of(&shown);
         let proof = shown.into_iter().map(|trouble| view.proof(trouble));
+        let latest = self.hurt.iter().rev().take(MOST_HURT).map(|&at| hurt(view.troubles[at]));
         Answer {
             id: 0,
             code: self.code,
@@ -397,6 +424,7 @@ impl Draft {
             of: self.of.max(count as u64),
             in_all: count as u64,
             proof: proof.collect(),
+            hurt: latest.collect(),
             clocks,
             counters: self.counters,
             ruled_out: self.ruled_out,

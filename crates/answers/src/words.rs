@@ -72,6 +72,14 @@ pub fn nothing(looked: &Looked, over: &str) -> String {
     // When nothing is watched any more, none is left.
     let seen_at =
         if looked.taps > 0 { format!(" of {}", counted(looked.taps as u64, "interface")) } else { String::new() };
+    let unjudged = looked.one_direction;
+    if unjudged > 0 && unjudged >= looked.attempts && looked.failed + looked.delayed == 0 {
+        return format!("not judged: {attempts}{seen_at} in {over}, of which only one direction was seen");
+    }
+    let unjudged = match unjudged {
+        0 => String::new(),
+        count => format!("; {count} not judged: only one direction was seen"),
+    };
     if looked.failed + looked.delayed == 0 {
         let open = match looked.unexplained {
             0 => String::new(),
@@ -79,10 +87,10 @@ pub fn nothing(looked: &Looked, over: &str) -> String {
             many => format!("; {many} connections do not go on, and no cause is known"),
         };
         let what = if open.is_empty() { "nothing failed" } else { "no attempt failed" };
-        return format!("{what} among {attempts}{seen_at} in {over}{open}");
+        return format!("{what} among {attempts}{seen_at} in {over}{open}{unjudged}");
     }
     format!(
-        "no cause found: {} failed and {} were delayed of {attempts}{seen_at} in {over}",
+        "no cause found: {} failed and {} were delayed of {attempts}{seen_at} in {over}{unjudged}",
         looked.failed, looked.delayed
     )
 }
@@ -112,6 +120,18 @@ mod tests {
 
     use super::*;
     use crate::{Certainty, Place};
+
+    #[test]
+    fn what_was_not_judged_has_not_gone_well() {
+        let looked = Looked { attempts: 9, taps: 1, one_direction: 4, ..Looked::default() };
+        let some = nothing(&looked, "1m");
+        assert_eq!(
+            some,
+            "nothing failed among 9 attempts of 1 interface in 1m; 4 not judged: only one direction was seen"
+        );
+        let none = nothing(&Looked { one_direction: 9, ..looked }, "1m");
+        assert_eq!(none, "not judged: 9 attempts of 1 interface in 1m, of which only one direction was seen");
+    }
 
     #[test]
     fn parts_that_there_are_come_in_their_order() {

@@ -2,7 +2,7 @@
 //!
 //! Owns what is summed, and that no number overflows.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,5 +74,21 @@ impl AddAssign for Sums {
         add(&mut self.delayed, other.delayed);
         add(&mut self.retransmitted, other.retransmitted);
         add(&mut self.dns_unanswered, other.dns_unanswered);
+    }
+}
+
+impl SubAssign for Sums {
+    fn sub_assign(&mut self, other: Self) {
+        let less = |sum: &mut u64, other: u64| *sum = sum.saturating_sub(other);
+        less(&mut self.packets, other.packets);
+        less(&mut self.segments, other.segments);
+        less(&mut self.bytes, other.bytes);
+        less(&mut self.attempts, other.attempts);
+        less(&mut self.answered, other.answered);
+        less(&mut self.lookups, other.lookups);
+        less(&mut self.failed, other.failed);
+        less(&mut self.delayed, other.delayed);
+        less(&mut self.retransmitted, other.retransmitted);
+        less(&mut self.dns_unanswered, other.dns_unanswered);
     }
 }

@@ -60,7 +60,10 @@ pub enum UnknownTrigger {
     /// A word, or a part of a list.
     #[error("{0:?} is neither verdict nor a code from N-01 to N-16 nor failures>PERCENT%")]
     Word(String),
-    /// A share that nothing exceeds, or no number.
+    /// A certain cause, whichever it is, in a list of causes.
+    #[error("{0:?} has verdict in a list of codes: write verdict alone, or codes alone")]
+    Both(String),
+    /// A share that nothing exceeds, no share, or no number.
     #[error("{0:?} is no share of attempts: write failures>1% or failures>0.5%, from 0% to below 100%")]
     Share(String),
 }
@@ -71,13 +74,18 @@ impl FromStr for FreezeOn {
     /// `verdict`, `N-05,N-11`, `failures>1%`.
     fn from_str(text: &str) -> Result<Self, UnknownTrigger> {
         let text = text.trim();
-        if text == "verdict" {
+        let is_verdict = |text: &str| text.eq_ignore_ascii_case("verdict");
+        if is_verdict(text) {
             return Ok(Self::Verdict);
         }
         if let Some(share) = text.strip_prefix("failures") {
-            let hundredths =
-                share.strip_prefix('>').and_then(|share| hundredths(share.strip_suffix('%').unwrap_or(share)));
+            // Without its sign it could be meant as a number of failures.
+            let share = share.strip_prefix('>').and_then(|share| share.strip_suffix('%'));
+            let hundredths = share.and_then(hundredths);
             return hundredths.map(Self::Failures).ok_or_else(|| UnknownTrigger::Share(short(text)));
+        }
+        if text.split(',').any(|name| is_verdict(name.trim())) {
+            return Err(UnknownTrigger::Both(short(text)));
         }
         let cause = |text: &str| {
             let digits = text.strip_prefix("N-").or_else(|| text.strip_prefix("n-"))?;
@@ -143,7 +151,8 @@ mod tests {
             ("N-05,n-11 , N-16", FreezeOn::Codes(1 << 4 | 1 << 10 | 1 << 15), "N-05,N-11,N-16"),
             ("N-1", FreezeOn::Codes(1), "N-01"),
             ("failures>1%", FreezeOn::Failures(100), "failures>1%"),
-            ("failures>0.5", FreezeOn::Failures(50), "failures>0.5%"),
+            ("Verdict", FreezeOn::Verdict, "verdict"),
+            ("failures>0.5%", FreezeOn::Failures(50), "failures>0.5%"),
             ("failures>12.05%", FreezeOn::Failures(1205), "failures>12.05%"),
         ] {
             assert_eq!(text.parse(), Ok(on), "{text}");
@@ -159,6 +168,8 @@ mod tests {
             ("N-+1", "\"N-+1\""),
             ("failures", "\"failures\""),
             ("failures>100%", "\"failures>100%\""),
+            ("failures>1", "\"failures>1\" is no share"),
+            ("verdict,N-05", "\"verdict,N-05\" has verdict in a list"),
             ("failures>-1%", "\"failures>-1%\""),
             ("failures>1.234%", "\"failures>1.234%\""),
         ] {

@@ -9,6 +9,8 @@ use crate::base::text;
 
 /// One reason freezes once in so many milliseconds, as agents hold it too.
 const AGAIN_AFTER: UnixMillis = 600_000;
+/// What a recorder has refused it is asked again after so many milliseconds: soon enough to save what led to it.
+const REFUSED_AGAIN_AFTER: UnixMillis = 10_000;
 
 /// What this program has asked a flight recorder to save: only that is brought home by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,11 @@ impl NodeState {
     pub(in crate::session) fn may_freeze(&self, cause: FreezeCause, now: UnixMillis) -> bool {
         let last = self.counts.froze_for.get(&cause);
         last.is_none_or(|last| now.saturating_sub(*last) >= AGAIN_AFTER)
+    }
+
+    /// It was to freeze for that reason and has not, as far as anybody knows.
+    pub(in crate::session) fn has_not_frozen(&mut self, cause: FreezeCause, now: UnixMillis) {
+        self.counts.froze_for.insert(cause, now.saturating_sub(AGAIN_AFTER - REFUSED_AGAIN_AFTER));
     }
 
     /// How long its flight recorder still saves, in milliseconds; `None` when it does not.

@@ -137,3 +137,53 @@ fn clocks_that_are_far_apart_make_no_two_of_one() {
         assert!((gap.by - ahead * 1_000_000_000).abs() <= gap.error, "{ahead}: {gap:?}");
     }
 }
+
+/// As it is in files: each question counts at the place that saw it first, and its answer at the one that saw that first.
+#[test]
+fn questions_that_were_answered_at_another_place_were_answered() {
+    const DNS: Finding = Finding::Symptom(Symptom::DnsUnanswered);
+    let mut cluster = Cluster::new();
+    for number in 0..8 {
+        let shown = Shown { service: Service::Dns, ..Shown::of(DNS, number, cluster.now) };
+        cluster.see_until(&shown, 2);
+        let counts = [
+            Sums { packets: 20, attempts: 20, failed: 1, ..Sums::default() },
+            Sums { packets: 19, answered: 19, ..Sums::default() },
+        ];
+        for (told, sums) in cluster.told.iter_mut().zip(counts) {
+            let (service, mtu) = (Service::Dns, None);
+            told.pairs.push(Pair { source: CLIENT, destination: BACKEND, port: 53, service, interface: 1, sums, mtu });
+        }
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+    let answer = cluster.first();
+    assert!(answer.text.contains("8 of 160") && !answer.text.contains("none was answered"), "{answer:?}");
+}
+
+/// What was begun just now is neither answered nor failed.
+#[test]
+fn attempts_that_are_not_decided_yet_are_not_among_those_that_others_are_of() {
+    let mut cluster = Cluster::new().well();
+    for number in 0..10 {
+        cluster.see_until(&Shown::of(UNANSWERED, 200 + number, cluster.now), 1);
+        let sums = Sums { packets: 4, attempts: 2, failed: 1, ..Sums::default() };
+        for told in &mut cluster.told {
+            let (service, mtu) = (Service::Tcp, None);
+            told.pairs.push(Pair {
+                source: CLIENT,
+                destination: BACKEND,
+                port: 8080,
+                service,
+                interface: 1,
+                sums,
+                mtu,
+            });
+        }
+        cluster.pass(1);
+    }
+    cluster.pass(4);
+    let answer = cluster.first();
+    // Forty were answered before.
+    assert_eq!((answer.of, answer.failed), (50, 10), "{answer:?}");
+}
