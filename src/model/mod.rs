@@ -6,6 +6,7 @@
 mod image;
 mod machine;
 mod made;
+pub mod metrics;
 mod notice;
 mod objects;
 mod port_reports;
