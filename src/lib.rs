@@ -14,6 +14,7 @@ pub mod journal;
 pub mod logs;
 pub mod mcp;
 pub mod model;
+pub mod otlp;
 pub mod packets;
 pub mod program;
 pub mod record;

@@ -137,6 +137,8 @@ fn an_invalid_value_is_named() {
         (&["probe", "node-1:8090", "--from", "node-2", "--count", "0"], "0 is not in 1..=1000"),
         (&["probe", "--local", "elsewhere:8090"], "node \"elsewhere\" of \"elsewhere:8090\" not found"),
         (&["explain", "N-11", "N-17"], "no cause has the code \"N-17\": there are N-01 to N-16; nodewatch-tui explain"),
+        (&["watch", "--local", "--metrics", "otlp=localhost:4318"], "'otlp=localhost:4318' for '--metrics"),
+        (&["watch", "--local", "--metrics", "statsd"], "expected otlp or otlp=URL"),
         (&["preflight", "--local", "--reaper"], "'--local' cannot be used with '--reaper'"),
     ] {
         let said = refused(arguments, 2);

@@ -72,6 +72,7 @@ fn the_references_tables_are_the_sources() {
     hold(REFERENCE, &reference_with(&tables::option_tables(), "options"));
     hold(REFERENCE, &reference_with(&tables::record_table(), "records"));
     hold(REFERENCE, &reference_with(&tables::exit_code_table(), "exit codes"));
+    hold(REFERENCE, &reference_with(&tables::metric_table(), "metrics"));
 }
 
 #[test]

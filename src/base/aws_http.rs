@@ -3,7 +3,7 @@
 //! Owns what the SDK's own client does otherwise than everybody else: `NO_PROXY=*`, an address of a proxy that cannot be
 //! read, the name of a proxy that is gone. Must not know a service.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, future::poll_fn, path::PathBuf, pin::Pin, sync::Arc};
 
 use aws_smithy_http_client::{
     Builder, Connector, ConnectorBuilder,
@@ -18,9 +18,14 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
-use http::Uri;
+use http::{
+    HeaderName, HeaderValue, Uri,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+use http_body::Body;
 
 use crate::base::{
+    endpoint::is_here,
     proxy::{Proxies, Proxy, Scheme, Server},
     text,
 };
@@ -41,7 +46,7 @@ fn way(proxies: &Proxies, url: &str) -> Result<Option<Proxy>, String> {
     let Some(server) = Server::of(&uri) else { return Ok(None) };
     match proxies.to_aws(server).map_err(|error| error.to_string())? {
         Some(proxy) if proxy.scheme == Scheme::Socks5 => {
-            Err(format!("the way to S3 is the proxy {proxy}, and only http:// and https:// proxies are supported"))
+            Err(format!("the way there is the proxy {proxy}, and only http:// and https:// proxies are supported"))
         }
         found => Ok(found),
     }
@@ -65,6 +70,37 @@ pub async fn call(request: HttpRequest) -> Result<HttpResponse, ConnectorError> 
     let proxies = Proxies::from_environment();
     let proxy = way(&proxies, request.uri()).map_err(refused)?;
     named(proxy.as_ref().map(Proxy::url), connector(proxy.as_ref(), None, None).call(request)).await
+}
+
+/// Posts a body; the answer's status, and so much of its body at most. No proxy leads to this machine.
+pub async fn post(
+    to: &Uri,
+    headers: &[(HeaderName, HeaderValue)],
+    (kind, body): (&str, Vec<u8>),
+    most: usize,
+) -> Result<(u16, Vec<u8>), ConnectorError> {
+    let invalid = |error: String| ConnectorError::user(error.into());
+    let mut request = http::Request::post(to).header(CONTENT_TYPE, kind).header(CONTENT_LENGTH, body.len());
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request =
+        request.body(HttpRequest::new(body.into()).into_body()).map_err(|error| invalid(error.to_string()))?;
+    let request = HttpRequest::try_from(request).map_err(|error| invalid(error.to_string()))?;
+    let answer = if is_here(to) { connector(None, None, None).call(request).await } else { call(request).await }?;
+    let status = answer.status().as_u16();
+    let mut body = answer.into_body();
+    let mut read = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(ConnectorError::io)?;
+        let data = frame.into_data().unwrap_or_default();
+        let room = most.saturating_sub(read.len());
+        read.extend(data.iter().take(room));
+        if data.len() > room {
+            break;
+        }
+    }
+    Ok((status, read))
 }
 
 fn connector(

@@ -10,6 +10,7 @@ mod display;
 mod explain;
 mod files;
 mod mcp;
+mod metrics;
 mod options;
 mod probe;
 mod reports;
@@ -31,6 +32,7 @@ use crate::{
 pub use explain::ExplainArgs;
 pub use files::{DiagnoseArgs, MergeArgs};
 pub use mcp::McpArgs;
+pub use metrics::{MetricsArgs, MetricsTarget};
 pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::{DEFAULT_IMAGE, RELEASED_IMAGE};

@@ -13,6 +13,7 @@ use super::{
     cloudwatch::{AnswerAlarmsArgs, LogGroupArgs, ReportingArgs, TopicArgs},
     connection::{ConnectionArgs, LocalArgs},
     display::{DisplayArgs, FirstArgs, MouseArgs, ViewerArgs},
+    metrics::{MetricsArgs, MetricsTarget},
     reports::{IntervalArgs, PortListArgs},
     s3::{CredentialsArgs, S3Args, UploadArgs},
     session::{AgentArgs, FreezeArgs, OutArgs, RunArgs, SessionArgs},
@@ -21,7 +22,7 @@ use crate::model::{LogsSettings, Sides, StorageSettings};
 
 /// The options that the environment (`NODEWATCH_NAME`) and the config file can set too, by their names with underscores.
 /// Those that choose the cluster and the credentials are not among them.
-pub const SETTINGS: [&str; 36] = [
+pub const SETTINGS: [&str; 37] = [
     "image",
     "image_pull_policy",
     "push_agent",
@@ -58,6 +59,7 @@ pub const SETTINGS: [&str; 36] = [
     "alarms",
     "alarm_on",
     "sns_topic",
+    "metrics",
 ];
 
 /// The options of all groups, as they are for the command that was given.
@@ -95,6 +97,8 @@ pub struct Options {
     pub alarm_on: Codes,
     /// Who hears of alarms.
     pub sns_topic: Option<String>,
+    /// The collector of metrics.
+    pub metrics: Option<MetricsTarget>,
     /// How the screen looks.
     pub display: DisplayArgs,
     /// Whether the screen listens to the mouse.
@@ -175,6 +179,7 @@ impl FromArgMatches for Options {
             reporting: group(all)?,
             alarm_on: group::<AnswerAlarmsArgs>(all)?.alarm_on.unwrap_or_default(),
             sns_topic: group::<TopicArgs>(all)?.sns_topic,
+            metrics: group::<MetricsArgs>(all)?.metrics,
             display: group(all)?,
             mouse: group::<MouseArgs>(all)?.mouse,
             viewer_nodes: group::<ViewerArgs>(all)?.viewer_nodes,
@@ -252,6 +257,10 @@ impl Set {
         self.with::<LogGroupArgs>().with::<ReportingArgs>().with::<TopicArgs>()
     }
 
+    fn metrics(self) -> Self {
+        self.with::<MetricsArgs>()
+    }
+
     fn upload(self) -> Self {
         self.with::<S3Args>().with::<UploadArgs>().with::<CredentialsArgs>()
     }
@@ -281,7 +290,7 @@ pub(super) fn terminal() -> Vec<Arg> {
         let is_minor = argument.get_help_heading() == Some("Port reports") || argument.get_id() == "out";
         if is_minor { argument.hide_short_help(true) } else { argument }
     });
-    let Set(command) = Set(command).upload().cloudwatch().with::<AnswerAlarmsArgs>();
+    let Set(command) = Set(command).upload().cloudwatch().with::<AnswerAlarmsArgs>().metrics();
     let screen = Set(command).with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>();
     screen.with::<FirstArgs>().options()
 }
@@ -291,16 +300,16 @@ pub(super) fn nodes() -> Vec<Arg> {
 }
 
 pub(super) fn ports() -> Vec<Arg> {
-    Set::new().session().port_reports().cloudwatch().with::<CredentialsArgs>().options()
+    Set::new().session().port_reports().cloudwatch().with::<CredentialsArgs>().metrics().options()
 }
 
 pub(super) fn capture() -> Vec<Arg> {
     let out = "Directory for captures, or - for one stream to standard output [default: nodewatch-captures/SESSION]";
-    Set::new().session().with::<OutArgs>().help("out", out).upload().options()
+    Set::new().session().with::<OutArgs>().help("out", out).upload().metrics().options()
 }
 
 pub(super) fn watch() -> Vec<Arg> {
-    Set::new().session().options()
+    Set::new().session().metrics().options()
 }
 
 pub(super) fn probe() -> Vec<Arg> {
@@ -336,7 +345,7 @@ pub(super) fn merge() -> Vec<Arg> {
 }
 
 pub(super) fn diagnose() -> Vec<Arg> {
-    Set::new().session().options()
+    Set::new().session().metrics().options()
 }
 
 pub(super) fn explain() -> Vec<Arg> {

@@ -7,6 +7,7 @@ pub mod disruption;
 mod image;
 mod machine;
 mod made;
+pub mod metrics;
 mod notice;
 mod objects;
 mod port_reports;

@@ -16,8 +16,8 @@ use super::{
     layers::Setting,
     print, read_only, recorder,
     settings::{
-        agents_again, as_begun, can_stand_in, cluster_name, earlier_storage, has_a_sink, journals, logs_again, out,
-        outlets, outlets_with, permission, storage_again, target, terms,
+        agents_again, as_begun, can_stand_in, cluster_name, earlier_storage, has_a_sink, journals, logs_again, metrics,
+        out, outlets, outlets_with, permission, storage_again, target, terms,
     },
     site,
 };
@@ -249,7 +249,8 @@ async fn begin(
     let out = out(options, &session);
     has_a_sink(options)?;
     let (site, where_it_is) = site(options, &session).await?;
-    let outlets = outlets(options, config, &out, &cluster_name(options, Some(&where_it_is))).await;
+    let cluster = cluster_name(options, Some(&where_it_is));
+    let outlets = outlets(options, config, (&out, &session), &cluster).await?;
     let terms = Terms {
         permission: permission(options, config, &where_it_is),
         first_run: used().is_some_and(|path| !path.exists()),
@@ -268,7 +269,8 @@ async fn attached_here(options: &Options, config: &Config, session: SessionId) -
     let ring = Rings::from_environment().open(&session).map_err(LocalError::from)?;
     let site = Local::new(ring, options.agents.processes)?;
     let out = out(options, &session);
-    let outlets = outlets(options, config, &out, &cluster_name(options, Some(&Place::Local))).await;
+    let cluster = cluster_name(options, Some(&Place::Local));
+    let outlets = outlets(options, config, (&out, &session), &cluster).await?;
     let engine = Engine::start(terms(options, Place::Local, session), Arc::new(site), outlets);
     Ok((engine, vec![Event::Attach { began: clock::unix_millis(), ends: None, stood_in: false }]))
 }
@@ -298,7 +300,9 @@ async fn attached(
     let logs = logs_again(options, &cluster_name(options, Some(&connection.place)), &record, in_force);
     let storage = storage_again(options, &record, in_force);
     let earlier = earlier_storage(&record, storage.as_ref());
+    let metrics = metrics(options, &cluster_name(options, Some(&connection.place)), session)?;
     let mut outlets = outlets_with(storage, logs, config, &out(options, session)).await;
+    outlets.metrics = metrics;
     for place in earlier {
         outlets.earlier.push(Arc::new(Storage::open(place).await));
     }

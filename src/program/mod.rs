@@ -217,7 +217,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
     let captures = matches!(command, NodeCommand::Capture { .. });
     let reports = matches!(command, NodeCommand::Ports { .. });
     let cluster = cluster_name(options, Some(&where_it_is));
-    let mut outlets = outlets(options, config, &out, &cluster).await;
+    let mut outlets = outlets(options, config, (&out, &session), &cluster).await?;
     if !reports {
         outlets.logs = None;
     }

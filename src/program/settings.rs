@@ -22,6 +22,7 @@ use crate::{
     model::{
         self, AgentImage, Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way,
     },
+    otlp::Exporter,
     runtime::Outlets,
     session::{Permission, Terms},
     storage::Storage,
@@ -246,8 +247,23 @@ pub(super) fn frozen(options: &Options) -> Freeze {
     Freeze { before_seconds: options.freeze.before.into(), after_seconds: options.freeze.after.into(), cause: None }
 }
 
-pub(super) async fn outlets(options: &Options, config: &Config, folder: &Path, cluster: &str) -> Outlets {
-    outlets_with(options.storage(), options.logs(cluster), config, folder).await
+pub(super) async fn outlets(
+    options: &Options,
+    config: &Config,
+    (folder, session): (&Path, &SessionId),
+    cluster: &str,
+) -> Result<Outlets, Notice> {
+    let metrics = metrics(options, cluster, session)?;
+    let outlets = outlets_with(options.storage(), options.logs(cluster), config, folder).await;
+    Ok(Outlets { metrics, ..outlets })
+}
+
+/// The collector of a session's metrics, if there is one.
+pub(super) fn metrics(options: &Options, cluster: &str, session: &SessionId) -> Result<Option<Arc<Exporter>>, Notice> {
+    let Some(target) = &options.metrics else { return Ok(None) };
+    let environment = |name: &str| std::env::var(name).ok();
+    let exporter = Exporter::open(target.url.as_deref(), (cluster, session), &environment)?;
+    Ok(Some(Arc::new(exporter)))
 }
 
 pub(super) async fn outlets_with(

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
+use nodewatch_signals::SIGNALS;
 use serde_json::json;
 
 use super::layers::{as_json_value, bindings, command, toml_value};
@@ -16,6 +17,7 @@ use crate::{
         ExitCode,
         records::{PARTS, RECORDS, Record, SCHEMA, TIMES},
     },
+    model::metrics::{METRICS, Metric, NODE, SIGNAL_ITEM},
 };
 
 /// The defaults as a config file, with what each setting does.
@@ -132,6 +134,26 @@ fn field_list(fields: &[(&str, &str)]) -> String {
         if says.is_empty() { format!("`{name}`") } else { format!("`{name}` ({says})") }
     };
     fields.iter().map(field).collect::<Vec<_>>().join(", ")
+}
+
+/// The reference's table of metrics.
+pub fn metric_table() -> String {
+    let mut out = String::from("| metric | kind | unit | attributes | means |\n|---|---|---|---|---|\n");
+    for Metric { name, instrument, unit, attributes, meaning } in METRICS {
+        let attributes: Vec<String> = attributes.iter().map(|key| format!("`{key}`")).collect();
+        let (kind, attributes) = (instrument.word(), attributes.join(", "));
+        let _ = writeln!(out, "| `{name}` | {kind} | `{unit}` | {attributes} | {meaning}. |");
+    }
+    let paths = SIGNALS.iter().filter(|signal| Metric::of_signal(signal).is_none());
+    let paths: Vec<String> = paths.map(|signal| format!("`{}`", signal.name)).collect();
+    let _ = writeln!(
+        out,
+        "| `nodewatch.signal.SIGNAL` | as the signal | `By`, `us`, `%`, or what is counted, as `{{packet}}` | `{NODE}`, and for \
+         interfaces and listening sockets `{SIGNAL_ITEM}` | Each signal by its name in [signals](signals.md); not {}, as there is one for \
+         each pair of addresses. |",
+        paths.join(", ")
+    );
+    out
 }
 
 /// The reference's table of exit codes.

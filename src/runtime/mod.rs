@@ -12,6 +12,7 @@ mod input;
 mod keyboard;
 mod lending;
 mod merging;
+mod metering;
 mod named;
 mod outlets;
 mod panics;
@@ -35,7 +36,7 @@ use crate::{
     base::clock::{steady_millis, wall_ahead},
     model::{Notice, Place, Severity},
     record::{RecordError, Recorder},
-    session::{Effect, Event, FileTerms, Happened, S3Terms, State, Terms, delivery::StorageInfo},
+    session::{Effect, Event, FileTerms, Happened, S3Terms, SinkTerms, State, Terms, delivery::StorageInfo},
 };
 pub use merging::merge_notice;
 pub use outlets::Outlets;
@@ -79,7 +80,10 @@ impl<S: State> Engine<S> {
                 storage_options: outlets.storage_options(),
             },
             files: FileTerms { ring_folder: site.ring_folder(), ..terms.files },
-            reports: outlets.logs.as_ref().map(|logs| logs.settings().clone()),
+            sinks: SinkTerms {
+                reports: outlets.logs.as_ref().map(|logs| logs.settings().clone()),
+                metrics: outlets.metrics.as_ref().map(|metrics| metrics.every()),
+            },
             ..terms
         });
         let session = state.session();
@@ -206,6 +210,9 @@ impl<S: State> Engine<S> {
     pub async fn concluded(mut self) -> (S, Option<Notice>) {
         if let Some(state) = self.performer.settle_reports().await {
             self.handle(Event::Reports(state));
+        }
+        if let Some(notice) = self.performer.settle_metrics().await {
+            self.handle(Event::Told(notice));
         }
         let now = (self.clock)();
         let written = self.recorder.take().map(|recorder| recorder.finish(now));

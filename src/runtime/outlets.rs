@@ -22,6 +22,7 @@ use crate::{
     config::file::VIEWER,
     logs::Logs,
     model::{FetchProgress, Made, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    otlp::Exporter,
     session::{Event, Job, ledger::Found},
     storage::{Storage, StorageError},
 };
@@ -40,6 +41,8 @@ pub struct Outlets {
     pub earlier: Vec<Arc<Storage>>,
     /// CloudWatch, where it is used.
     pub logs: Option<Arc<Logs>>,
+    /// The collector of metrics, where there is one.
+    pub metrics: Option<Arc<Exporter>>,
     /// The viewer's program and arguments, `{}` standing for what it reads.
     pub viewer: Vec<String>,
     /// No capture file can have more bytes: what the session's rings may hold.
@@ -53,6 +56,7 @@ impl From<PathBuf> for Outlets {
             storage: None,
             earlier: Vec::new(),
             logs: None,
+            metrics: None,
             viewer: VIEWER.map(str::to_owned).to_vec(),
             largest: CaptureSpec::default().ring_bytes,
         }

@@ -19,6 +19,7 @@ use super::{
     aiming::Aiming,
     handoff,
     hearing::Hearing,
+    metering::Metering,
     outlets::{Outlet, Outlets},
     port_reports::Reporting,
     tailing::Tailing,
@@ -39,6 +40,7 @@ pub(super) struct Performer {
     events: mpsc::Sender<Event>,
     outlet: Outlet,
     reporting: Reporting,
+    metering: Metering,
     tasks: JoinSet<()>,
     tunnels: Tunnels,
     tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
@@ -88,9 +90,12 @@ impl Performer {
         if let Some(watching) = reporting.watch(events.clone()) {
             tasks.spawn(watching);
         }
+        let (metering, exporting) = Metering::new(outlets.metrics.clone(), events.clone());
+        tasks.spawn(exporting);
         Self {
             outlet: Outlet::new(outlets, session, context, Arc::clone(&site), Arc::clone(&fetches)),
             reporting,
+            metering,
             site,
             events,
             tasks,
@@ -129,6 +134,7 @@ impl Performer {
             Effect::Aim(targets) => self.aiming.aim(targets, &self.site, &self.events, &mut self.tasks),
             Effect::HearChanges(on) => self.hearing.hear(on, &self.site, &self.events, &mut self.tasks),
             Effect::Report(node, event) => self.reporting.report(&node, event),
+            Effect::Measure(snapshot) => self.metering.push(*snapshot),
             Effect::Past(query) => {
                 let reporting = self.reporting.clone();
                 self.tell(async move { Event::Past(reporting.past(&query).await) });
@@ -436,12 +442,13 @@ impl Performer {
         let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
         self.cleanups += 1;
         let (outlet, cleaned, number) = (self.outlet.clone(), Arc::clone(&self.cleaned), self.cleanups);
-        let reporting = self.reporting.clone();
+        let (reporting, metering) = (self.reporting.clone(), self.metering.clone());
         self.tasks.spawn(async move {
-            if let Some(state) = reporting.settle().await
-                && events.send(Event::Reports(state)).await.is_err()
-            {
-                return;
+            let (reports, metrics) = tokio::join!(reporting.settle(), metering.settle());
+            for event in reports.map(Event::Reports).into_iter().chain(metrics.map(Event::Told)) {
+                if events.send(event).await.is_err() {
+                    return;
+                }
             }
             for notice in outlet.write_manifest(captured, known).await {
                 if events.send(Event::NoManifest(notice)).await.is_err() {
@@ -476,6 +483,11 @@ impl Performer {
     /// What is still to be reported gets there, or is counted.
     pub(super) async fn settle_reports(&self) -> Option<ReportState> {
         self.reporting.settle().await
+    }
+
+    /// The last metrics get there, or are counted.
+    pub(super) async fn settle_metrics(&self) -> Option<Notice> {
+        self.metering.settle().await
     }
 
     pub(super) fn conclude(&self, receipt: serde_json::Value, summary: &Summary) {

@@ -13,7 +13,7 @@ use super::{files::MadeFile, ledger::Found};
 use crate::model::{
     Aimed, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node,
     NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn,
-    StoredFile, Summary, TailNews, Target, TunnelChange, Workloads,
+    StoredFile, Summary, TailNews, Target, TunnelChange, Workloads, metrics::Snapshot,
 };
 
 /// What happened, by whoever did it.
@@ -274,6 +274,8 @@ pub enum Effect {
     Aim(Vec<Target>),
     /// Send a report of a node.
     Report(NodeName, ReportEvent),
+    /// Send these metrics.
+    Measure(Box<Snapshot>),
     /// Read past reports back.
     Past(PastQuery),
     /// Make alarms for these nodes, and remove those of others.

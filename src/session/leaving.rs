@@ -122,7 +122,11 @@ impl Session {
     }
 
     pub(super) fn after_files(&mut self) -> Vec<Effect> {
-        if self.keeps(Group::Agents) { self.detach() } else { self.enter(Phase::Removing) }
+        if self.keeps(Group::Agents) {
+            return self.detach();
+        }
+        let last = self.measure();
+        last.into_iter().chain(self.enter(Phase::Removing)).collect()
     }
 
     pub(super) fn exit_phase(&self) -> Option<Phase> {
@@ -233,7 +237,8 @@ impl Session {
                 exit.end.later = Later::Asked { until: self.now + STOOD_IN_WITHIN };
             }
         }
-        let mut effects = self.tell_terms();
+        let mut effects: Vec<Effect> = self.measure().into_iter().collect();
+        effects.extend(self.tell_terms());
         effects.extend(stand_in.map(|what| Effect::StandIn(Box::new(what))));
         effects.extend(self.check_leaving());
         effects

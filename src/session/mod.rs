@@ -20,6 +20,7 @@ pub mod joining;
 mod journal;
 mod leaving;
 pub mod ledger;
+mod metrics;
 pub mod node;
 mod nodes;
 mod outcome;
@@ -49,7 +50,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use event::{Effect, Event, Happened, Job, Next, NoInput};
 pub use outcome::what_is_missing;
-pub use terms::{FileTerms, LEASE, S3Terms, Terms};
+pub use terms::{FileTerms, LEASE, S3Terms, SinkTerms, Terms};
 pub use update::update;
 
 use self::{
@@ -103,6 +104,8 @@ pub struct Life {
     pub attached: Option<UnixMillis>,
     /// When something of it was last seen gone.
     last_gone: Option<UnixMillis>,
+    /// When metrics were last due.
+    measured: Option<UnixMillis>,
 }
 
 impl Life {
@@ -214,7 +217,7 @@ impl Session {
             transfers: Transfers { homing: terms.files.bring_home, ..Transfers::default() },
             ports: Ports::default(),
             answers: Answering::default(),
-            reports: terms.reports.clone().map(Reports::new),
+            reports: terms.sinks.reports.clone().map(Reports::new),
             work: Work::default(),
             leaving: Leaving::Not,
             earlier: None,

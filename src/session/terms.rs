@@ -54,8 +54,9 @@ pub struct Terms {
     /// What there is to know of S3 beside that.
     #[serde(flatten)]
     pub s3: S3Terms,
-    /// Where reports go, when they go to CloudWatch Logs.
-    pub reports: Option<LogsSettings>,
+    /// Where reports and metrics go.
+    #[serde(flatten)]
+    pub sinks: SinkTerms,
     /// The size of the ring on a node in bytes, where the user has set it.
     pub ring_bytes: Option<u64>,
     /// How much a freeze saves.
@@ -76,6 +77,16 @@ pub struct S3Terms {
     pub earlier_places: Vec<S3Url>,
     /// Options that say how S3 is reached, for commands that are printed.
     pub storage_options: Vec<String>,
+}
+
+/// Where what is known goes beside the screen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkTerms {
+    /// Where reports go, when they go to CloudWatch Logs.
+    pub reports: Option<LogsSettings>,
+    /// How often metrics go to an OpenTelemetry collector, where they do.
+    #[serde(default)]
+    pub metrics: Option<Duration>,
 }
 
 /// What becomes of capture files that S3 does not take.
@@ -108,7 +119,7 @@ impl Terms {
             expect: PortSet::default(),
             storage: None,
             s3: S3Terms::default(),
-            reports: None,
+            sinks: SinkTerms::default(),
             ring_bytes: None,
             freeze: Freeze::default(),
             files: FileTerms::default(),

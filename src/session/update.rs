@@ -172,6 +172,7 @@ impl Session {
         effects.extend(self.acts_due());
         effects.extend(self.check_leaving());
         effects.extend(self.judge());
+        effects.extend(self.metrics_due());
         effects
     }
 

@@ -10,6 +10,7 @@ mod habits;
 mod images;
 mod joining;
 mod judge;
+mod metrics;
 mod ports;
 mod replays;
 mod reports;

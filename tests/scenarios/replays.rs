@@ -7,7 +7,7 @@ use nodewatch_tui::{
     model::{LogsSettings, NodesChange, Place, Readiness, Removal, S3Url, TunnelChange, Way},
     record::{Player, Recorder},
     screens::{Action, App, Input},
-    session::{Event, FileTerms, Happened, Permission, S3Terms, State, Terms, delivery::StorageInfo},
+    session::{Event, FileTerms, Happened, Permission, S3Terms, SinkTerms, State, Terms, delivery::StorageInfo},
 };
 
 use crate::sample::{NOW, app, facts, file, node, stock, tunnel};
@@ -67,7 +67,7 @@ fn starts() -> Vec<(&'static str, Terms)> {
                 ..plain.clone()
             },
         ),
-        ("reports", Terms { reports, processes: true, ..plain.clone() }),
+        ("reports", Terms { sinks: SinkTerms { reports, metrics: None }, processes: true, ..plain.clone() }),
         (
             "expectations",
             Terms {

@@ -150,7 +150,7 @@ fn what_is_in_force_can_be_read_back() {
 
 /// An option of each group, with a value, and the commands that take it. The terminal program, `attach` and `config` take
 /// all of them.
-const GROUPS: [(&[&str], &[&str]); 21] = [
+const GROUPS: [(&[&str], &[&str]); 22] = [
     (
         &["--kubeconfig", "/nonexistent/k"],
         &["nodes", "ports", "capture", "diagnose", "sessions", "cleanup", "alarms", "preflight"],
@@ -191,6 +191,7 @@ const GROUPS: [(&[&str], &[&str]); 21] = [
     (&["--alarms"], &["ports"]),
     (&["--sns-topic", "arn:aws:sns:eu-west-1:123456789012:t"], &["ports", "alarms create"]),
     (&["--alarm-on", "N-05,N-11"], &["alarms create"]),
+    (&["--metrics", "otlp"], &["ports", "capture", "diagnose"]),
     (&["--theme", "dark"], &["replay"]),
     (&["--mouse", "false"], &[]),
 ];

@@ -52,6 +52,8 @@ pub struct NodeSignals {
     dated: Dated,
     /// When the agent began to read, by its own clock.
     since: Option<UnixMillis>,
+    /// The same by the laptop's.
+    began: Option<UnixMillis>,
 }
 
 impl SignalState {
@@ -144,6 +146,7 @@ impl NodeSignals {
     /// Takes in what the agent tells.
     pub(super) fn apply(&mut self, update: SignalsUpdate, now: UnixMillis) {
         self.heard = now;
+        let heard = now;
         // It may have waited in the tunnel.
         let now = self.dated.date(update.at, 0, now);
         let anew = update.since.is_some_and(|since| self.since != Some(since));
@@ -154,6 +157,9 @@ impl NodeSignals {
             before = Some(if anew { BTreeMap::new() } else { known });
             self.once.clear();
             self.since = Some(since);
+            if anew {
+                self.began = Some(heard.saturating_sub(update.at.saturating_sub(since)));
+            }
         }
         for told in &update.told {
             let Some((signal, info)) = find(&told.name) else { continue };
@@ -206,6 +212,11 @@ impl NodeSignals {
     /// Whether the agent has told any.
     pub fn is_known(&self) -> bool {
         self.since.is_some()
+    }
+
+    /// When its counters began, by the laptop's clock.
+    pub fn began(&self) -> Option<UnixMillis> {
+        self.began
     }
 
     /// The signal of that name that the node has once.

@@ -1,0 +1,195 @@
+//! Where metrics go and what goes along with them, as the command line and OpenTelemetry's own variables say.
+//!
+//! Owns which variables count, and their forms. No value of a header is in any message.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Uri};
+
+use super::Exporter;
+use crate::{
+    base::{
+        endpoint::{base, plain},
+        text,
+    },
+    model::{Failure, Notice, SessionId},
+};
+
+/// Where a collector on this machine listens.
+const HERE: &str = "http://localhost:4318";
+/// What a collector's URL ends with, for metrics.
+const PATH: &str = "/v1/metrics";
+/// Time between two exports, and for one of them.
+const EVERY: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// What is wrong with a variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {message}")]
+pub struct SettingsError {
+    /// Its name.
+    variable: &'static str,
+    /// Why it cannot be used.
+    message: String,
+}
+
+impl From<SettingsError> for Notice {
+    fn from(error: SettingsError) -> Self {
+        let next_step = "correct the variable, or unset it";
+        Self::error("metrics cannot be sent", error.to_string(), next_step).of(Failure::BadInput)
+    }
+}
+
+impl Exporter {
+    /// To the collector of that URL, or to the one that the environment names, for a session of a cluster.
+    pub fn open(
+        url: Option<&str>,
+        (cluster, session): (&str, &SessionId),
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let variable = |name: &str| environment(name).map(|value| value.trim().to_owned()).filter(|it| !it.is_empty());
+        let found = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, variable(name)?)));
+        let mut headers = Vec::new();
+        if let Some((name, list)) = found(["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]) {
+            let bad = |()| SettingsError { variable: name, message: "expected NAME=VALUE,...".to_owned() };
+            for (key, value) in pairs(&list).map_err(bad)? {
+                let key: HeaderName = key.parse().map_err(|_| bad(()))?;
+                let mut value: HeaderValue = value.parse().map_err(|_| bad(()))?;
+                value.set_sensitive(true);
+                headers.push((key, value));
+            }
+        }
+        let millis = |names: [&'static str; 2], otherwise| match found(names) {
+            None => Ok(otherwise),
+            Some((name, text)) => match text.parse() {
+                Ok(count @ 1..) => Ok(Duration::from_millis(count)),
+                _ => Err(wrong(name)(format!("{:?} is no number of milliseconds", text::visible(&text)))),
+            },
+        };
+        let timeouts = ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+        let given = "OTEL_RESOURCE_ATTRIBUTES";
+        let own = variable(given).map(|list| pairs(&list)).transpose();
+        let own = own.map_err(|()| wrong(given)("expected NAME=VALUE,...".to_owned()))?.unwrap_or_default();
+        let mut resource: Vec<(String, String)> = [
+            ("service.name", env!("CARGO_PKG_NAME")),
+            ("service.version", env!("CARGO_PKG_VERSION")),
+            ("service.instance.id", session.as_str()),
+            ("k8s.cluster.name", cluster),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        // What somebody has set is so.
+        resource.retain(|(key, _)| !own.iter().any(|(known, _)| known == key));
+        resource.extend(own);
+        Ok(Self {
+            endpoint: endpoint(url, &variable)?,
+            headers,
+            timeout: millis(timeouts, WITHIN)?,
+            every: millis(["OTEL_METRIC_EXPORT_INTERVAL"; 2], EVERY)?,
+            resource,
+        })
+    }
+}
+
+/// Where metrics are posted.
+fn endpoint(url: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Result<Uri, SettingsError> {
+    if let Some(url) = url {
+        return base(url, PATH).map_err(wrong("--metrics"));
+    }
+    for name in ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+        if let Some(other) = variable(name).filter(|it| it != "http/protobuf") {
+            let message = format!("{:?} is not supported, only http/protobuf", text::visible(&other));
+            return Err(wrong(name)(message));
+        }
+    }
+    let (own, all) = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
+    match variable(own) {
+        // This one is the whole URL.
+        Some(url) => plain(&url).map_err(wrong(own)),
+        None => base(variable(all).as_deref().unwrap_or(HERE), PATH).map_err(wrong(all)),
+    }
+}
+
+fn wrong(variable: &'static str) -> impl Fn(String) -> SettingsError {
+    move |message| SettingsError { variable, message }
+}
+
+/// `NAME=VALUE,...` with values percent-encoded, as OpenTelemetry's variables have lists.
+fn pairs(list: &str) -> Result<Vec<(String, String)>, ()> {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let pair = |part: &str| {
+        let (key, value) = part.split_once('=').filter(|(key, _)| !key.trim().is_empty()).ok_or(())?;
+        let value = urlencoding::decode(value.trim()).map_err(|_| ())?;
+        Ok((key.trim().to_owned(), value.into_owned()))
+    };
+    parts.map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(url: Option<&str>, variables: &[(&str, &str)]) -> Result<Exporter, SettingsError> {
+        let read =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Exporter::open(url, ("prod", &SessionId::new(7)), &read)
+    }
+
+    #[test]
+    fn the_collector_is_where_the_command_line_or_the_environment_says() {
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m.example/in?key=1");
+        let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c.example/otlp/");
+        for (url, variables, wanted) in [
+            (None, &[][..], "http://localhost:4318/v1/metrics"),
+            (None, &[all], "https://c.example/otlp/v1/metrics"),
+            (None, &[all, own], "https://m.example/in"),
+            (None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], "http://localhost:4318/v1/metrics"),
+            (Some("http://127.0.0.1:9"), &[all, own], "http://127.0.0.1:9/v1/metrics"),
+            (Some("http://[::1]:9/v1/metrics"), &[], "http://[::1]:9/v1/metrics"),
+        ] {
+            assert_eq!(open(url, variables).expect("read").shown(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_is_named_and_no_header_is_shown() {
+        for (variable, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret%0a"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
+        ] {
+            let said = Notice::from(open(None, &[(variable, value)]).expect_err(variable)).line();
+            assert!(said.contains(variable) && !said.contains("secret"), "{said}");
+        }
+        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret, x-scope=a");
+        let exporter = open(None, &[headers]).expect("read");
+        assert_eq!(exporter.headers.len(), 2);
+        assert_eq!(exporter.headers[0].1, "Bearer secret");
+        assert!(!format!("{exporter:?}").contains("secret"), "{exporter:?}");
+    }
+
+    #[test]
+    fn the_standard_variables_set_times_and_attributes() {
+        let exporter = open(
+            None,
+            &[
+                ("OTEL_METRIC_EXPORT_INTERVAL", "1500"),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+                ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "300"),
+                ("OTEL_RESOURCE_ATTRIBUTES", "k8s.cluster.name=mine,team=a%2Cb"),
+            ],
+        );
+        let exporter = exporter.expect("read");
+        assert_eq!((exporter.every, exporter.timeout), (Duration::from_millis(1500), Duration::from_millis(300)));
+        let value = |key| exporter.resource.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
+        assert_eq!((value("k8s.cluster.name"), value("team")), (Some("mine"), Some("a,b")));
+        assert_eq!((value("service.name"), value("service.instance.id")), (Some("nodewatch-tui"), Some("00000007")));
+        let plain = open(None, &[]).expect("read");
+        assert_eq!((plain.every, plain.timeout), (EVERY, WITHIN));
+    }
+}
