@@ -3,6 +3,7 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+mod bundle;
 mod image;
 mod machine;
 mod made;
@@ -19,6 +20,7 @@ mod tail;
 mod targets;
 mod workloads;
 
+pub use bundle::{BundleFiles, NetworkProgram};
 pub use image::{AgentImage, PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use made::Made;
