@@ -15,6 +15,7 @@ use nodewatch_testing::{
     program::{SOON, ended_soon, errors, kill, line_with, printed, said},
     terminal::Tmux,
 };
+use nodewatch_tui::headless::records::{RECORDS, schema::faults, undocumented};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
@@ -273,6 +274,47 @@ fn every_signal_that_ends_a_capture_brings_it_home() {
         assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new(), "{signal}");
         assert!(said.contains("nothing is left"), "{said}");
     }
+}
+
+/// The agent's program reads it, without a right that it does not have for anything else.
+#[test]
+fn a_capture_with_a_bundle_has_the_state_of_its_begin_and_its_end() {
+    let Some(here) = Headless::new() else { return };
+    let child = here.capture(&["--out", "with", "-o", "json", "--bundle"]);
+    here.until_in_ring(1);
+    here.send(20);
+    kill(&child, "INT");
+    let (code, told, said) = ended(child);
+    assert_eq!(code, Some(0), "{said}");
+    let records: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let files = records.iter().find(|record| record["kind"] == "bundle_files").expect("where it is");
+    assert_eq!(files["taken"], 2, "{said}");
+    let read = |path: &serde_json::Value| {
+        let path = here.folder.path().join(path.as_str().expect("a path"));
+        std::fs::read_to_string(path).expect("the file")
+    };
+    let bundle: serde_json::Value = serde_json::from_str(&read(&files["path"])).expect("JSON");
+    let record = RECORDS.iter().find(|record| record.kind == "bundle").expect("its schema");
+    assert_eq!((faults(record, &bundle), undocumented(record, &bundle)), (Vec::new(), Vec::new()));
+    let counters = |at: usize| {
+        let sections = bundle["taken"][at]["sections"].as_array().expect("sections");
+        let udp = sections.iter().find_map(|section| section["numbers"]["UdpOutDatagrams"].as_u64());
+        udp.expect("a counter of UDP")
+    };
+    assert!(counters(1) >= counters(0));
+    let text = read(&files["text_path"]);
+    for title in ["== IPv4 routes", "== IPv4 rules", "== Addresses", "== Settings", "net.ipv4.ip_forward = "] {
+        assert!(text.contains(title), "{title} is not in {text}");
+    }
+    let all = files_of(&here.folder.path().join("with"));
+    let is_manifest =
+        |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("manifest"));
+    let manifest = std::fs::read_to_string(all.iter().find(is_manifest).expect("a manifest")).expect("text");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    let listed = manifest["bundles"].as_array().expect("bundles");
+    let sizes: Vec<u64> = listed.iter().filter_map(|one| one["size"].as_u64()).collect();
+    let written = ["path", "text_path"].map(|field| read(&files[field]).len() as u64);
+    assert_eq!(sizes, written);
 }
 
 /// The terminal and the shell may both tell that the terminal is gone.

@@ -391,7 +391,8 @@ fn every_screen_survives_every_size() {
     feed(&mut listed, [other_sessions("there")]);
     let mut typed = listed.clone();
     keys(&mut typed, &[Action::Down, Action::Remove]);
-    screens.extend([listed, typed]);
+    screens.push(listed);
+    screens.push(typed);
     for actions in [
         vec![Action::Budget],
         vec![Action::Open],

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
+pub mod bundle;
 pub mod capture;
 pub mod clock;
 pub mod error;

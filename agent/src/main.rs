@@ -14,6 +14,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nodewatch_agent::{
+    bundle,
     error::chain,
     gone,
     hub::{Hub, HubHandle, NodeFacts},
@@ -24,7 +25,7 @@ use nodewatch_agent::{
     server, stand_in, unix_millis,
 };
 use nodewatch_ports::{ExpectedPorts, PortSet};
-use nodewatch_protocol::{Orders, ReportPlan, UnixMillis};
+use nodewatch_protocol::{BUNDLE, Orders, ReportPlan, UnixMillis};
 use nodewatch_report::Stream;
 
 /// The node program of nodewatch-tui.
@@ -111,7 +112,7 @@ enum Command {
         #[arg(long, value_name = "PACKETS")]
         rate: Option<u32>,
     },
-    /// Write a part of a capture file to standard output
+    /// Write a part of a capture file to standard output, or of bundle.json: the node's network state as it is now
     Fetch {
         #[command(flatten)]
         ring: RingFolder,
@@ -293,6 +294,14 @@ fn run(command: Command) -> anyhow::Result<By> {
             let from = live::From { since, capture, rate };
             let missed = live::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
             anyhow::ensure!(missed.is_nothing(), "{missed}");
+        }
+        Command::Fetch { file, offset, length, .. } if file == BUNDLE => {
+            gone::end_with_the_reader();
+            anyhow::ensure!(offset == 0, "a bundle is read from its beginning");
+            let bundle = serde_json::to_vec(&bundle::take(Path::new("/proc")))?;
+            let mut output = io::stdout().lock();
+            io::copy(&mut bundle.as_slice().take(length), &mut output)?;
+            output.flush()?;
         }
         Command::Fetch { ring, file, offset, length } => {
             gone::end_with_the_reader();

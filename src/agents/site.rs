@@ -19,8 +19,8 @@ use tokio::{
 use crate::{
     base::text,
     model::{
-        Aimed, ContextRow, DeployProgress, Expectations, Keep, Made, MadeObject, Moment, NodeName, NodesChange, Notice,
-        Removal, SeenObject, SessionId, SessionSummary, StandIn, Summary, Target, Workloads,
+        Aimed, ContextRow, DeployProgress, Expectations, Keep, Made, MadeObject, Moment, NetworkProgram, NodeName,
+        NodesChange, Notice, Removal, SeenObject, SessionId, SessionSummary, StandIn, Summary, Target, Workloads,
     },
 };
 
@@ -162,6 +162,10 @@ pub trait Site: Send + Sync + 'static {
     }
     /// Which ports should answer on these nodes; `None` where nobody says.
     fn expected(&self, _nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
+        None
+    }
+    /// Which programs make a node's network, or why that is not known; `None` where nobody says.
+    fn network_programs(&self, _node: &NodeName) -> Option<BoxFuture<'static, Result<Vec<NetworkProgram>, String>>> {
         None
     }
     /// Where pods run, and which nodes services lead to; `None` where there are no pods.

@@ -359,6 +359,12 @@ fn sum_of(mut file: &File) -> io::Result<(String, u64)> {
     }
 }
 
+/// What a file holds: its bytes and their SHA-256.
+pub fn size_and_sum(path: &Path) -> io::Result<(u64, String)> {
+    let (sum, size) = sum_of(&File::open(path)?)?;
+    Ok((size, sum))
+}
+
 fn numbered(path: &Path) -> impl Iterator<Item = PathBuf> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let extension = path.extension().map(|end| format!(".{}", end.to_string_lossy())).unwrap_or_default();

@@ -16,6 +16,7 @@ use nodewatch_protocol::{FilePlace, FileRecord, FileState, MANIFEST, RingList, i
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
+use super::bundle::ListedBundle;
 use crate::{
     agents::site::{FilePart, Site},
     base::{
@@ -46,6 +47,9 @@ pub struct SessionManifest {
     pub nodes: Vec<NodeEntry>,
     /// What the addresses of pods, services and nodes were called then.
     pub names: BTreeMap<IpAddr, String>,
+    /// Bundles beside the captures, on the laptop that wrote this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bundles: Vec<ListedBundle>,
 }
 
 /// Earlier versions wrote it as a place, as a file has one, and had words for this machine.
@@ -163,6 +167,9 @@ impl SessionManifest {
             for entry in earlier.nodes {
                 self.add(entry);
             }
+            let new = |known: &ListedBundle| !self.bundles.iter().any(|bundle| bundle.file == known.file);
+            let missing: Vec<ListedBundle> = earlier.bundles.into_iter().filter(new).collect();
+            self.bundles.extend(missing);
             for (address, name) in earlier.names {
                 self.names.entry(address).or_insert(name);
             }
@@ -338,6 +345,7 @@ mod tests {
             written: "then".into(),
             nodes: vec![NodeEntry { instance_id: Some("i-1".into()), manifest: entry }],
             names: [("10.0.0.1".parse().expect("an address"), format!("pod of {node}"))].into(),
+            bundles: Vec::new(),
         }
     }
 

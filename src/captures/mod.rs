@@ -2,6 +2,7 @@
 //!
 //! Owns none of it but the list. Must not know sessions or screens.
 
+pub mod bundle;
 pub mod diagnose;
 pub mod manifest;
 pub mod merge;

@@ -436,6 +436,9 @@ pub struct CaptureArgs {
     /// Also capture the traffic of nodewatch itself
     #[arg(long)]
     pub include_own: bool,
+    /// Write each node's network state beside its captures: routes, rules, settings and counters, at begin and end
+    #[arg(long)]
+    pub bundle: bool,
     /// Flight recorder: keep only the last part, e.g. 2m or 2m,512MiB, for `freeze` to save
     #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
     pub recorder: Option<Recorder>,

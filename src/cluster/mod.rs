@@ -38,6 +38,7 @@ mod stuck;
 mod template;
 mod terms;
 mod tls;
+mod versions;
 mod watch_pods;
 mod workloads;
 
@@ -64,8 +65,8 @@ use crate::{
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
         self, AgentImage, Aimed, ContextRow, DeployProgress, Expectations, Keep, Kind, Made, MadeObject, Moment,
-        NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary,
-        StandIn, Summary, Workloads,
+        NetworkProgram, NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId,
+        SessionSummary, StandIn, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -347,6 +348,10 @@ impl Site for Cluster {
 
     fn expected(&self, nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
         Some(expected::expected(self.client().clone(), nodes).boxed())
+    }
+
+    fn network_programs(&self, node: &NodeName) -> Option<BoxFuture<'static, Result<Vec<NetworkProgram>, String>>> {
+        Some(versions::programs(self.client().clone(), node.clone()).boxed())
     }
 
     fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {

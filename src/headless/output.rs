@@ -26,7 +26,7 @@ use crate::{
         yaml,
     },
     cli::{Format, OutputArgs},
-    model::FetchProgress,
+    model::{BundleFiles, FetchProgress, NodeName},
     runtime::spool,
     session::node::NodeState,
 };
@@ -306,6 +306,23 @@ pub(super) fn file_name(state: &NodeState, file: &nodewatch_protocol::CaptureFil
     match state.fetches.get(&file.name) {
         Some(FetchProgress::Done { path, .. }) => path.display().to_string(),
         _ => delivered(state, file).unwrap_or_else(|| file.name.clone()),
+    }
+}
+
+/// Every bundle, and where it is.
+pub(super) fn bundles(bundles: &[(NodeName, BundleFiles)], format: Format) {
+    match format {
+        Format::Json | Format::Yaml => {
+            let value = |(node, files): &(NodeName, BundleFiles)| json!({"node": node, "path": files.json, "text_path": files.text, "taken": files.taken});
+            print_values(&records::BUNDLE_FILES, bundles.iter().map(value), format);
+        }
+        // Names are those of captures, for what reads these.
+        Format::Name => {}
+        Format::Table | Format::Wide => {
+            for (node, files) in bundles {
+                progress(&format!("{node}: bundle {}", files.text.display()));
+            }
+        }
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) async fn capture(
     }
     let states: Vec<&NodeState> = members.iter().filter_map(|name| run.session().nodes.get(name)).collect();
     output::files(&states, run.session().terms.storage.is_some(), format);
+    output::bundles(&run.session().transfers.bundles.files, format);
     Ok(team.outcome(worked, failures))
 }
 

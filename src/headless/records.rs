@@ -140,6 +140,37 @@ pub const CAPTURE_FILE: Record = Record {
     ],
 };
 
+/// Where a node's bundle is.
+pub const BUNDLE_FILES: Record = Record {
+    kind: "bundle_files",
+    commands: "capture",
+    one: "bundle",
+    name: "",
+    fields: &[
+        ("node", ""),
+        ("path", "its JSON file, here"),
+        ("text_path", "the same as text"),
+        ("taken", "how many times the state is in it: 2 with the end of the capture"),
+    ],
+};
+
+/// What is in the JSON file of a bundle.
+pub const BUNDLE: Record = Record {
+    kind: "bundle",
+    commands: "capture --bundle",
+    one: "a file NODE….bundle.json",
+    name: "",
+    fields: &[
+        ("session", ""),
+        ("context", ""),
+        ("node", ""),
+        ("written", "when, RFC 3339"),
+        ("programs", "what makes the node's network, by the images of its pods"),
+        ("programs_unknown", "why that is not known"),
+        ("taken", "the state, once or at begin and end of the capture"),
+    ],
+};
+
 /// What was merged.
 pub const MERGED_FILE: Record = Record {
     kind: "merged_file",
@@ -318,7 +349,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 26] = [
+pub const RECORDS: [&Record; 28] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -327,6 +358,8 @@ pub const RECORDS: [&Record; 26] = [
     &PORT_DRIFT,
     &PAST_PORT_REPORT,
     &CAPTURE_FILE,
+    &BUNDLE_FILES,
+    &BUNDLE,
     &MERGED_FILE,
     &ONE_SIDE,
     &ONE_NODE,
@@ -346,6 +379,9 @@ pub const RECORDS: [&Record; 26] = [
     &ALARM,
     &SETTING,
 ];
+
+/// Kinds that are a file of their own and no line of standard output.
+pub const FILES: [&str; 1] = [BUNDLE.kind];
 
 /// The fields of a record that the reference does not have.
 pub fn undocumented(record: &Record, value: &Value) -> Vec<String> {

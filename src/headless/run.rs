@@ -171,9 +171,9 @@ impl Run {
                 (none(), notice.line())
             }
             Event::NoManifest(notice) | Event::InBucket(Err(notice)) => (none(), notice.line()),
-            Event::Granted(node, Err(notice)) | Event::Fetch(node, _, FetchProgress::Failed(notice)) => {
-                (node.clone(), notice.line())
-            }
+            Event::Granted(node, Err(notice))
+            | Event::Bundled(node, Err(notice))
+            | Event::Fetch(node, _, FetchProgress::Failed(notice)) => (node.clone(), notice.line()),
             _ => return,
         };
         if self.said.len() < MAX_SAID && self.said.insert((node, text.clone())) {

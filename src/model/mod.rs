@@ -3,6 +3,7 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+mod bundle;
 pub mod disruption;
 mod image;
 mod machine;
@@ -21,6 +22,7 @@ mod tail;
 mod targets;
 mod workloads;
 
+pub use bundle::{BundleFiles, NetworkProgram};
 pub use image::{AgentImage, PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use made::Made;

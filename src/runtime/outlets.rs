@@ -18,7 +18,10 @@ use tokio::{
 use crate::{
     agents::site::Site,
     base::text,
-    captures::manifest::{self, NodeEntry, SessionManifest},
+    captures::{
+        bundle,
+        manifest::{self, NodeEntry, SessionManifest},
+    },
     config::file::VIEWER,
     logs::Logs,
     model::{FetchProgress, Made, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
@@ -246,7 +249,9 @@ impl Outlet {
 
     /// What goes along with the captures: into the session's folder where there is one, and to S3.
     pub(super) async fn write_manifest(&self, captured: Vec<Node>, known: Vec<(Node, RingList)>) -> Vec<Notice> {
-        if captured.is_empty() && known.is_empty() {
+        let (folder, session) = (self.outlets.folder.clone(), self.session.clone());
+        let bundles = tokio::task::spawn_blocking(move || bundle::listed(&folder, &session)).await.unwrap_or_default();
+        if captured.is_empty() && known.is_empty() && bundles.is_empty() {
             return Vec::new();
         }
         let all: BTreeSet<NodeName> =
@@ -258,6 +263,7 @@ impl Outlet {
             written: crate::base::clock::rfc3339(crate::base::clock::unix_millis()),
             nodes,
             names,
+            bundles,
         };
         let mut notices = Vec::new();
         if let Ok(storage) = self.storage() {

@@ -2,6 +2,7 @@
 //!
 //! Owns one task for each deployment, tunnel and file; ends them all with the program.
 
+mod bundling;
 mod looking;
 mod writing;
 
@@ -118,6 +119,7 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
+            Effect::TakeBundle(node, since) => self.take_bundle(node, since),
             Effect::LookFor(node, file) => self.look_for(node, file),
             Effect::Resolve(nodes, spec) => self.resolve(nodes, spec),
             Effect::Grant(node) => self.grant(node),

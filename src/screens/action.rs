@@ -55,6 +55,8 @@ pub enum Action {
     CaptureOptions,
     /// Look at every packet of the node, or no more.
     Watch,
+    /// Write the node's network state into files.
+    Bundle,
     Files,
     FetchAll,
     Notices,
@@ -138,6 +140,7 @@ impl Action {
             | Self::Capture
             | Self::CaptureOptions
             | Self::Watch
+            | Self::Bundle
             | Self::Freeze
             | Self::Follow
             | Self::Tail

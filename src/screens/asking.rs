@@ -68,6 +68,21 @@ impl App {
         }
     }
 
+    /// Takes the bundles of what is meant, deploying where there is no agent.
+    pub(super) fn take_bundles(&mut self) -> Vec<Effect> {
+        let targets = self.targets();
+        if targets.is_empty() {
+            self.session.notify(Notice::warning("no bundle was taken", "no node selected", ""));
+            return Vec::new();
+        }
+        let able = self.session.able_to_run(&targets);
+        let missing = self.session.without_agent(&able);
+        if missing.is_empty() {
+            return self.session.take_bundles(&able);
+        }
+        self.deploy_if_permitted(missing, Goal::Bundle { on: able })
+    }
+
     /// Watches those that can be.
     pub(super) fn watch_nodes(&mut self, names: &[NodeName]) -> Vec<Effect> {
         let able = self.session.watchable(names);

@@ -90,7 +90,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 32] = [
+const COMMANDS: [Command; 33] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["pods", "pod"], Does::Pods),
@@ -108,6 +108,7 @@ const COMMANDS: [Command; 32] = [
         takes: "CODE, or nothing: that of the answer under the cursor",
     },
     plain(&["watch"], Does::Key(Action::Watch)),
+    plain(&["bundle"], Does::Key(Action::Bundle)),
     plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
     plain(&["history"], Does::Key(Action::History)),

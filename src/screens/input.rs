@@ -224,6 +224,7 @@ impl App {
             Action::Sessions => return vec![Effect::FindSessions],
             Action::Capture => return self.toggle_capture(),
             Action::Watch => return self.toggle_watch(),
+            Action::Bundle => return self.take_bundles(),
             Action::CaptureOptions => self.open_form(),
             Action::Pause => self.pause(),
             Action::Help => self.open_reading(Layer::Help(Reading::default())),

@@ -50,6 +50,7 @@ impl Session {
         match goal {
             Goal::Agent => {}
             Goal::Captures { on, spec, running } => effects.extend(self.begin_captures(&on, &spec, running)),
+            Goal::Bundle { on } => effects.extend(self.take_bundles(&on)),
             Goal::Watch { on, spec } => effects.extend(self.watch(&on, &spec)),
         }
         effects
@@ -344,6 +345,7 @@ impl Session {
         }
         let mut effects = self.freeze_due(name);
         effects.extend(self.start_pending(name));
+        effects.extend(self.bundle_due(name));
         effects
     }
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{files::MadeFile, ledger::Found};
 use crate::model::{
-    Aimed, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node,
-    NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn,
-    StoredFile, Summary, TailNews, Target, TunnelChange, Workloads, metrics::Snapshot,
+    Aimed, BundleFiles, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment,
+    Node, NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary,
+    StandIn, StoredFile, Summary, TailNews, Target, TunnelChange, Workloads, metrics::Snapshot,
 };
 
 /// What happened, by whoever did it.
@@ -76,6 +76,8 @@ pub enum Event {
     Answer(NodeName, Request, Option<Response>),
     /// A file's way home went on.
     Fetch(NodeName, String, FetchProgress),
+    /// A node's network state was written here, or not.
+    Bundled(NodeName, Result<BundleFiles, Notice>),
     /// A file that some laptop has fetched is on this one, compared with its checksum.
     Here {
         /// Its node.
@@ -209,6 +211,9 @@ pub enum Effect {
     Resolve(Vec<NodeName>, CaptureSpec),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
+    /// Write a node's network state as it is now beside its captures: of the capture that began then by the agent's clock, or
+    /// of none.
+    TakeBundle(NodeName, Option<UnixMillis>),
     /// Look whether a file that some laptop has fetched is on this one.
     LookFor(NodeName, CaptureFile),
     /// Tell an agent where to deliver.

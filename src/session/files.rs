@@ -13,7 +13,7 @@ use nodewatch_protocol::{CaptureFile, Delivery, FileState, Request, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 pub use self::made::{MadeFile, MadeOf};
-use super::{Effect, Session, node::NodeState};
+use super::{Effect, Session, bundles::Bundles, node::NodeState};
 use crate::{
     base::text,
     model::{FetchProgress, Held, MAX_LISTED, NodeName, Notice, S3Url, StoredFile},
@@ -36,6 +36,8 @@ pub struct Transfers {
     pub flow: Flow,
     /// Files that were made here: of others, and of what a screen shows.
     pub made: Vec<MadeFile>,
+    /// Network state of nodes, beside their captures.
+    pub bundles: Bundles,
     /// What went with rings and is to be told once it is known what S3 has.
     pub(super) missed: Vec<Missed>,
 }

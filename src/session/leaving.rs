@@ -293,7 +293,9 @@ impl Session {
             Some(Phase::Stopping { until }) => {
                 // A tunnel that was lost meanwhile is told again when it is back.
                 let mut effects = self.stop_all_captures();
-                if self.now >= until || !self.nodes.values().any(NodeState::is_writing) {
+                // A capture that has ended may still have the second half of its bundle to come.
+                let awaited = self.transfers.bundles.is_awaited();
+                if self.now >= until || !(awaited || self.nodes.values().any(NodeState::is_writing)) {
                     let next = match (self.undelivered(), self.keeps(Group::Files)) {
                         (1.., _) => Phase::Delivering { until: self.now + STALLED },
                         (0, true) => Phase::Removing,

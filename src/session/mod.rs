@@ -6,6 +6,7 @@
 
 mod agents;
 pub mod answers;
+pub mod bundles;
 mod captures;
 pub mod delivery;
 mod earlier;

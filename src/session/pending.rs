@@ -34,6 +34,11 @@ pub enum Goal {
         /// What becomes of captures that run there.
         running: Running,
     },
+    /// The network state of these nodes, of which some may have an agent already.
+    Bundle {
+        /// All nodes whose state is to be taken.
+        on: Vec<NodeName>,
+    },
     /// Watching these nodes, of which some may have an agent already.
     Watch {
         /// All nodes that are to be watched.

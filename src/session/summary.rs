@@ -298,6 +298,7 @@ fn options(spec: &CaptureSpec) -> Vec<String> {
         .filter_map(|(name, value)| value.map(|value| [name.to_owned(), value]))
         .flatten()
         .collect();
+    options.extend(spec.bundle.then(|| "--bundle".to_owned()));
     options.extend(spec.include_own.then(|| "--include-own".to_owned()));
     options
 }

@@ -44,6 +44,7 @@ impl Session {
                 self.fetch_progress(&name, file, progress);
                 self.check_leaving()
             }
+            Event::Bundled(name, outcome) => self.bundled(&name, outcome),
             Event::Granted(name, outcome) => {
                 self.granted(&name, outcome);
                 self.check_leaving()

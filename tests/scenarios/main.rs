@@ -2,6 +2,7 @@
 
 mod agents;
 mod answers;
+mod bundles;
 mod captures;
 mod clocks;
 mod compute;

@@ -1,6 +1,6 @@
 //! The ioctl by which drivers tell their statistics: with the packet socket the one place of `unsafe`.
 //!
-//! Owns the three questions and the memory that the kernel writes into. Must not know what statistics mean. Layouts:
+//! Owns the four questions and the memory that the kernel writes into. Must not know what statistics mean. Layouts:
 //! `linux/ethtool.h`, `linux/sockios.h`.
 #![allow(unsafe_code)]
 
@@ -14,6 +14,7 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
 };
 
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GSTRINGS: u32 = 0x1B;
 const ETHTOOL_GSTATS: u32 = 0x1D;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
@@ -26,21 +27,24 @@ const MOST: usize = 8192;
 /// Pages that are never written take no memory.
 const ROOM: usize = 16 * MOST * NAME / 8;
 
+/// Where names of a driver are in `struct ethtool_drvinfo`, each as long as a statistic's.
+const DRIVER: usize = 4;
+
 /// What a driver tells of an interface.
-pub(super) struct Ethtool {
+pub(crate) struct Ethtool {
     socket: OwnedFd,
     buffer: Vec<u64>,
 }
 
 impl Ethtool {
     /// For the interfaces of this thread's network namespace.
-    pub(super) fn open() -> Result<Self, Errno> {
+    pub(crate) fn open() -> Result<Self, Errno> {
         let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
         Ok(Self { socket, buffer: vec![0; ROOM] })
     }
 
     /// How many statistics the interface has.
-    pub(super) fn count(&mut self, interface: &str) -> io::Result<usize> {
+    pub(crate) fn count(&mut self, interface: &str) -> io::Result<usize> {
         self.ask(interface, [ETHTOOL_GSSET_INFO, 0], 1 << ETH_SS_STATS)?;
         let [masked, count] = [self.buffer[1], self.buffer[2]];
         // Without the bit the kernel has written no number.
@@ -49,7 +53,7 @@ impl Ethtool {
     }
 
     /// Their names, in order.
-    pub(super) fn names(&mut self, interface: &str, count: usize) -> io::Result<Vec<String>> {
+    pub(crate) fn names(&mut self, interface: &str, count: usize) -> io::Result<Vec<String>> {
         if count > MOST {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
@@ -58,21 +62,25 @@ impl Ethtool {
         let told = low_half(self.buffer[1]) as usize;
         let bytes: Vec<u8> =
             self.buffer[1..].iter().take(1 + count * NAME / 8).flat_map(|word| word.to_ne_bytes()).collect();
-        let name = |bytes: &[u8]| {
-            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
-        };
-        Ok(bytes[4..].chunks_exact(NAME).take(told.min(count)).map(name).collect())
+        Ok(bytes[4..].chunks_exact(NAME).take(told.min(count)).map(text).collect())
     }
 
     /// Their values, in the same order.
-    pub(super) fn values(&mut self, interface: &str, count: usize) -> io::Result<&[u64]> {
+    pub(crate) fn values(&mut self, interface: &str, count: usize) -> io::Result<&[u64]> {
         if count > MOST {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         self.ask(interface, [ETHTOOL_GSTATS, count as u32], 0)?;
         let told = high_half(self.buffer[0]) as usize;
         if told == count { Ok(&self.buffer[1..=count]) } else { Err(io::Error::from(io::ErrorKind::InvalidData)) }
+    }
+
+    /// The driver's name, its version, that of its firmware, and the bus address, as far as it tells them.
+    pub(crate) fn driver(&mut self, interface: &str) -> io::Result<[String; 4]> {
+        self.ask(interface, [ETHTOOL_GDRVINFO, 0], 0)?;
+        let words = self.buffer.iter().take((DRIVER + 4 * NAME).div_ceil(8));
+        let bytes: Vec<u8> = words.flat_map(|word| word.to_ne_bytes()).collect();
+        Ok(std::array::from_fn(|at| text(&bytes[DRIVER + at * NAME..][..NAME])))
     }
 
     /// The buffer begins with two half words and one word; the kernel reads them and writes its answer over them.
@@ -92,12 +100,18 @@ impl Ethtool {
         word[4..].copy_from_slice(&second);
         self.buffer[..3].copy_from_slice(&[u64::from_ne_bytes(word), then, 0]);
         request.ifr_ifru.ifru_data = self.buffer.as_mut_ptr().cast();
-        // SAFETY: the kernel reads the `ifreq` and the head of the buffer, and writes the buffer only: one number, or
-        // as many names or numbers as the driver has. Whoever asks for those was told before that they are at most
+        // SAFETY: the kernel reads the `ifreq` and the head of the buffer, and writes the buffer only: one number,
+        // four names in a struct of less than 200 bytes, or as many names or numbers as the driver has. Whoever asks for those was told before that they are at most
         // MOST, and the buffer, which nobody else holds meanwhile, has room for sixteen times as many names.
         let done = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// A name up to the nought at its end.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 /// The half word that comes first in memory.

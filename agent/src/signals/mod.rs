@@ -5,9 +5,9 @@
 
 mod ethtool;
 mod files;
-mod ioctl;
+pub(crate) mod ioctl;
 mod links;
-mod netlink;
+pub(crate) mod netlink;
 pub mod picture;
 mod reader;
 mod sockets;

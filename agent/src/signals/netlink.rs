@@ -24,7 +24,7 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 
 /// A netlink socket, opened when it is needed and again after a failure.
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     /// `None` is that of routes, interfaces and queues, whose number is 0.
     protocol: Option<Protocol>,
     socket: Option<OwnedFd>,
@@ -33,12 +33,12 @@ pub(super) struct Netlink {
 }
 
 impl Netlink {
-    pub(super) fn new(protocol: Option<Protocol>) -> Self {
+    pub(crate) fn new(protocol: Option<Protocol>) -> Self {
         Self { protocol, socket: None, buffer: Vec::new(), sequence: 0 }
     }
 
     /// Asks for a dump, and hands on the body of every message of that kind.
-    pub(super) fn dump(
+    pub(crate) fn dump(
         &mut self,
         (ask, kind): (u16, u16),
         body: &[u8],
@@ -127,7 +127,7 @@ fn refusal(status: i32) -> SourceError {
 }
 
 /// Attributes, each with its kind and value; ends where they are none.
-pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
         // Two bits say how the value is written.
@@ -138,15 +138,15 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 

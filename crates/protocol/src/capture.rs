@@ -48,6 +48,9 @@ pub struct CaptureSpec {
     /// When the flight recorder freezes by itself; `None` leaves that to whoever asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze_on: Option<FreezeOn>,
+    /// A bundle of the node's network state goes along with it. The laptop takes it; what the agent captures is the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bundle: bool,
 }
 
 /// What is kept of a packet.
@@ -172,6 +175,7 @@ impl Default for CaptureSpec {
             include_own: false,
             recorder: None,
             freeze_on: None,
+            bundle: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! first line each way is a [`Hello`].
 #![warn(missing_docs)]
 
+mod bundle;
 mod capture;
 mod case;
 mod expect;
@@ -23,6 +24,7 @@ mod symptom;
 mod trigger;
 mod watch;
 
+pub use bundle::{BUNDLE, Bundle, BundleSection};
 pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, InterfaceState, Mix, Recorder,
     SIZE_BUCKETS, Share, SpecError, Statistics, StopReason, Transport, Tunnel, Window,

@@ -97,6 +97,7 @@ fn to_agent() -> Vec<ToAgent> {
             toward: vec!["10.0.0.7".parse().expect("an address"), "fd00::7".parse().expect("an address")],
             ..CaptureSpec::default()
         })),
+        ask(Request::StartCapture(CaptureSpec { bundle: true, ..CaptureSpec::default() })),
         freezing(FreezeOn::Verdict),
         freezing("N-05,N-11".parse().expect("codes")),
         freezing(FreezeOn::Failures(150)),

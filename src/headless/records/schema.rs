@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 pub use super::shapes::Shape;
-use super::{PARTS, RECORDS, Record, SCHEMA, TIMES, shapes::SHAPES};
+use super::{FILES, PARTS, RECORDS, Record, SCHEMA, TIMES, shapes::SHAPES};
 
 /// The schema of a kind of record: what is always there is required, and more fields may come.
 pub fn schema(record: &Record) -> Value {
@@ -18,10 +18,15 @@ pub fn schema(record: &Record) -> Value {
     if let Some(required) = schema["required"].as_array_mut() {
         required.extend([json!("kind"), json!("schema")]);
     }
+    let description = if FILES.contains(&record.kind) {
+        format!("Written by {}: {}.", record.commands, record.one)
+    } else {
+        format!("Printed by {} with -o json, one line per {}.", record.commands, record.one)
+    };
     let said = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": record.kind,
-        "description": format!("Printed by {} with -o json, one line per {}.", record.commands, record.one),
+        "description": description,
         "$defs": parts,
     });
     let mut whole = said.as_object().cloned().unwrap_or_default();

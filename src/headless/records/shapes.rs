@@ -42,10 +42,24 @@ use Shape::{Count, Flag, Integer, List, Map, Maybe, Moment, Number, Object, Part
 const TEXTS: Shape = List(&Text);
 const COUNTS: Shape = Map(&Count);
 const WAYS: Shape = Object(&[("there", Count), ("back", Count)]);
+const TAKEN: Shape = Object(&[
+    ("at", Moment),
+    (
+        "sections",
+        List(&Object(&[
+            ("name", Text),
+            ("source", Text),
+            ("lines", TEXTS),
+            ("numbers", COUNTS),
+            ("left_out", Count),
+            ("error", Maybe(&Text)),
+        ])),
+    ),
+]);
 const SPREAD: Shape = Object(&[("count", Count), ("p50_ms", Number), ("p99_ms", Number)]);
 
 /// Each field by its name; one that is something else in some records has their name before its own.
-pub(super) const SHAPES: [(&str, Shape); 193] = [
+pub(super) const SHAPES: [(&str, Shape); 199] = [
     ("action", Word(&["delete"])),
     ("address", Text),
     ("addresses", TEXTS),
@@ -200,6 +214,8 @@ pub(super) const SHAPES: [(&str, Shape); 193] = [
             ("missing", TEXTS),
         ])),
     ),
+    ("programs", List(&Object(&[("pod", Text), ("image", Text)]))),
+    ("programs_unknown", Maybe(&Text)),
     ("protocol", Text),
     ("prove_it_by_hand", Text),
     ("purpose", Text),
@@ -227,10 +243,12 @@ pub(super) const SHAPES: [(&str, Shape); 193] = [
     ("status", Word(&["Ready", "NotReady", "Unknown"])),
     ("sums", COUNTS),
     ("symptoms", COUNTS),
+    ("taken", Count),
     ("taps", Count),
     ("target", Text),
     ("tcp", COUNTS),
     ("text", Text),
+    ("text_path", Text),
     ("time", Time),
     ("told_by", Maybe(&Text)),
     ("tries", Count),
@@ -253,6 +271,7 @@ pub(super) const SHAPES: [(&str, Shape); 193] = [
     ("what_looks_like_it", Text),
     ("why", Maybe(&Text)),
     ("without_socket", List(&Part("without_socket"))),
+    ("written", Time),
     ("zone", Maybe(&Text)),
     // Something else in these.
     ("alarm.node", Maybe(&Text)),
@@ -260,6 +279,7 @@ pub(super) const SHAPES: [(&str, Shape); 193] = [
     ("answer.code", Maybe(&Text)),
     ("answer.place", Map(&Value)),
     ("answer.until", Maybe(&Moment)),
+    ("bundle.taken", List(&TAKEN)),
     ("capture_file.reason", Maybe(&Text)),
     ("dropped.interface", Count),
     ("failures.reason", Maybe(&Text)),

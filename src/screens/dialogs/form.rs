@@ -33,11 +33,12 @@ pub enum Field {
     Snaplen,
     IncludeOwn,
     FreezeOn,
+    Bundle,
 }
 
 impl Field {
     /// Every field, top to bottom.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Filter,
         Self::Content,
         Self::Recorder,
@@ -51,6 +52,7 @@ impl Field {
         Self::Snaplen,
         Self::IncludeOwn,
         Self::FreezeOn,
+        Self::Bundle,
     ];
 
     /// Its label.
@@ -69,6 +71,7 @@ impl Field {
             Self::Recorder => "Flight recorder",
             Self::IncludeOwn => "Own traffic",
             Self::FreezeOn => "Freezes on",
+            Self::Bundle => "Bundle",
         }
     }
 
@@ -80,7 +83,7 @@ impl Field {
             Self::Interfaces => "those with an address of the node",
             Self::Snaplen => "as the content says",
             Self::Content => "headers",
-            Self::Recorder => "off",
+            Self::Recorder | Self::Bundle => "off",
             Self::IncludeOwn => "excluded",
             Self::FreezeOn => "by key",
             Self::RotateSize => "64MiB",
@@ -102,6 +105,7 @@ impl Field {
             Self::LimitPackets => "1000",
             Self::Snaplen => "96: the first 96 bytes of each packet",
             Self::IncludeOwn => "include: also what this session itself sends and receives",
+            Self::Bundle => "on: also the node's routes, rules, settings and counters, at begin and end",
             Self::FreezeOn => "verdict   N-05,N-11   failures>1%: by itself too, once in ten minutes a cause",
         }
     }
@@ -112,6 +116,7 @@ impl Field {
             Self::Content => &["headers", "dns", "full"],
             Self::Recorder => &["off", "1m", "2m", "5m"],
             Self::IncludeOwn => &["excluded", "include"],
+            Self::Bundle => &["off", "on"],
             Self::FreezeOn => &["by key", "verdict", "failures>1%"],
             _ => &[],
         }
@@ -319,6 +324,7 @@ impl CaptureForm {
             include_own: self.read(Field::IncludeOwn, include)?.unwrap_or(false),
             recorder: self.read(Field::Recorder, recorder)?.flatten(),
             freeze_on: self.read(Field::FreezeOn, freeze_on)?.flatten(),
+            bundle: self.read(Field::Bundle, on_or_off)?.unwrap_or(false),
         };
         spec.check().map_err(|error| {
             use nodewatch_protocol::SpecError as E;
@@ -357,6 +363,14 @@ fn include(text: &str) -> Result<bool, String> {
         "include" => Ok(true),
         "excluded" => Ok(false),
         _ => Err(format!("invalid value {text:?}: enter \"include\" or leave it empty")),
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("invalid value {text:?}: enter \"on\" or leave it empty")),
     }
 }
 
@@ -456,6 +470,8 @@ mod tests {
         let mut armed = typed(Field::Recorder, "2m");
         armed.set(Field::FreezeOn, "N-11");
         assert_eq!(armed.submit(GIB).expect("valid").freeze_on.map(|on| on.to_string()), Some("N-11".into()));
+        let bundle = |text| typed(Field::Bundle, text).submit(GIB).map(|spec| spec.bundle);
+        assert_eq!([bundle("on"), bundle("off"), bundle("maybe")], [Some(true), Some(false), None]);
         assert_eq!(typed(Field::FreezeOn, "by key").submit(GIB).expect("valid").freeze_on, None);
         assert_eq!(typed(Field::LimitTime, "5m").submit(GIB).expect("valid").limit_seconds, Some(300.into()));
         assert_eq!(typed(Field::RotateSize, "4GiB").submit(8 * GIB).expect("valid").ring_bytes, 8 * GIB);

@@ -138,6 +138,14 @@ fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
             };
             (title, then)
         }
+        Goal::Bundle { on } => {
+            let on = counted(on.len(), "node");
+            let title = match names.len() {
+                0 => format!("Bundles of {on}, and agents on nodes that join later?"),
+                nodes => format!("Deploy to {nodes} and take bundles of {on}?"),
+            };
+            (title, format!("\nThen writes the network state of {on} into files here."))
+        }
         Goal::Watch { on, .. } => {
             let on = counted(on.len(), "node");
             let title = match names.len() {

@@ -27,6 +27,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, typed: &Typed, late
                 Goal::Captures { on, .. } => {
                     (format!(", captures on {}", counted(on.len(), "node")), "deploy and capture")
                 }
+                Goal::Bundle { on } => (format!(", bundles of {}", counted(on.len(), "node")), "deploy and take them"),
                 Goal::Watch { on, .. } => (format!(", watching {}", counted(on.len(), "node")), "deploy and watch"),
             };
             let agents = counted(nodes.len(), "node");
