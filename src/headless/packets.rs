@@ -233,7 +233,9 @@ fn tell_cut_short(session: &Session, team: &Team, short: &mut BTreeMap<NodeName,
         if let Some(state) = session.nodes.get(&name).filter(|state| new && agent_ended(state)) {
             let left = what_is_left(session, state);
             let headline = format!("the capture on {name} ended early");
-            let cause = team.last_word(&name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
+            let why = state.ending().map(|why| format!("its agent is being ended: {why}"));
+            let ended = || why.unwrap_or_else(|| "its agent has ended".to_owned());
+            let cause = team.last_word(&name).map_or_else(ended, Notice::fact);
             let notice = Notice::error(headline, cause, left);
             output::say(&format!("error: {}", notice.line()));
             short.insert(name, notice);

@@ -152,14 +152,15 @@ impl Session {
     /// in the same pod.
     fn agent_told_to_end(&mut self, name: &NodeName) -> Vec<Effect> {
         let (now, leaves) = (self.now, self.is_leaving() || self.terms.place == Place::Local);
-        let Some(state) = self.nodes.get_mut(name).filter(|state| !state.fate.told_to_end) else { return Vec::new() };
-        state.fate.told_to_end = true;
+        let Some(state) = self.nodes.get_mut(name).filter(|state| state.fate.told_to_end.is_none()) else {
+            return Vec::new();
+        };
+        let reason = state.node.notice().unwrap_or_else(|| "it was told to end (SIGTERM) from outside".to_owned());
+        state.fate.told_to_end = Some(reason.clone());
         if leaves {
             return Vec::new();
         }
         if state.fate.ending.is_none() {
-            let notice = state.node.notice();
-            let reason = notice.unwrap_or_else(|| "it was told to end (SIGTERM) from outside".to_owned());
             state.note(now, format!("told to end: {reason}"));
             let headline = format!("the agent on {name} is being shut down");
             self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
@@ -170,7 +171,7 @@ impl Session {
     /// The closed files of an agent that is being ended and delivers nowhere.
     fn bring_home_what_ends(&mut self, name: &NodeName) -> Vec<Effect> {
         let (keep, most) = (self.terms.files.keep_files, self.ring_bytes());
-        let ends = |state: &NodeState| state.fate.ending.is_some() || state.fate.told_to_end;
+        let ends = |state: &NodeState| state.ending().is_some();
         let Some(state) = self.nodes.get_mut(name).filter(|state| ends(state) && !keep) else {
             return Vec::new();
         };
@@ -258,7 +259,7 @@ impl Session {
                     state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
-                (state.fate.silent, state.fate.told_to_end) = (false, false);
+                (state.fate.silent, state.fate.told_to_end) = (false, None);
                 state.seen.watch.comes_up(now);
                 state.seen.signals.comes_up();
                 // It may be another process than before, or a session that was left alone.

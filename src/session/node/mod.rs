@@ -299,8 +299,8 @@ pub struct NodeLog {
 pub(super) struct Fate {
     /// Somebody else is ending it, and why.
     pub(super) ending: Option<String>,
-    /// It says itself that others end it.
-    pub(super) told_to_end: bool,
+    /// It says itself that others end it; why, as far as its node tells.
+    pub(super) told_to_end: Option<String>,
     /// It was there before this program: what runs there may have been started by another one.
     pub(super) found: bool,
     /// A capture ran when an earlier program left, and nothing was heard of that agent since.
@@ -423,7 +423,7 @@ impl NodeState {
             self.gone.discarded.packets += packets;
         }
         self.facts = None;
-        (self.fate.ending, self.fate.told_to_end) = (None, false);
+        (self.fate.ending, self.fate.told_to_end) = (None, None);
         self.seen.watch.agent_is_over();
         self.asked = Asked::Nothing;
         if let CaptureState::Running { since, .. } = self.capture {
@@ -439,6 +439,11 @@ impl NodeState {
         self.ports.coming = Coming::default();
         // They are of the moment, and nobody looks at them now.
         self.ports.queues.clear();
+    }
+
+    /// Why others are ending its agent just now.
+    pub fn ending(&self) -> Option<&str> {
+        self.fate.ending.as_deref().or(self.fate.told_to_end.as_deref())
     }
 
     /// Takes in what the agent tells.
