@@ -434,7 +434,7 @@ pub struct CaptureArgs {
         value_parser = Words::new(text::parse_content, Content::ALL.map(Content::word)))]
     pub content: Option<Content>,
     /// Also capture the traffic of nodewatch itself
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub include_own: bool,
     /// Write each node's network state beside its captures: routes, rules, settings and counters, at begin and end
     #[arg(long)]
