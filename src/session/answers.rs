@@ -267,7 +267,6 @@ impl Session {
             spots.push(format!("time of watched nodes: {}", parts.join(", ")));
         }
         spots.extend(self.not_judged());
-        spots.extend(self.answers.withheld());
         let Looked { left_out, unplaced, .. } = self.answers.looked();
         if unplaced > 0 {
             spots.push(format!("{} beyond the number that answers know", counted(unplaced, "interface")));
@@ -301,7 +300,7 @@ impl Session {
             standing: self.answers.current().map(written).collect(),
             over: self.answers.history().map(written).collect(),
             looked: self.answers.looked(),
-            not_seen: self.blind_spots(),
+            not_seen: self.answers.withheld().into_iter().chain(self.blind_spots()).collect(),
         }
     }
 

@@ -46,6 +46,7 @@ fn told(node: u32, at: u64) -> Told {
         (0..4).map(|number| case(node * 57 + number + (at / 1000 % 60) as u32 * 6007, at, Finding::Answered));
     let face = |name: &str, role| Face { name: name.into(), role, lost: false };
     Told {
+        one_direction: 0,
         node: format!("node-{node}"),
         at,
         millis: 1000,
