@@ -13,6 +13,13 @@ pub fn plain(url: &str) -> Result<Uri, String> {
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("credentials do not belong in the URL: set OTEL_EXPORTER_OTLP_HEADERS".to_owned());
     }
+    let is_port = |authority: &http::uri::Authority| {
+        let host = authority.host().len();
+        authority.as_str().len() == host || authority.port_u16().is_some()
+    };
+    if !uri.authority().is_some_and(is_port) {
+        return Err("the URL's port is no number up to 65535".to_owned());
+    }
     Ok(uri)
 }
 
@@ -49,6 +56,8 @@ mod tests {
             "http://c?x",
             "http://c#x",
             "http://a b",
+            "http://a:99999",
+            "http://[::1]:",
             "",
         ] {
             assert!(base(url, "/v1").is_err_and(|said| !said.contains("secret")), "{url}");

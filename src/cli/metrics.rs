@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::base::endpoint;
-
 /// Where metrics go.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Metrics")]
@@ -32,10 +30,8 @@ impl FromStr for MetricsTarget {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             None if text == "otlp" => Ok(Self { url: None }),
-            Some(("otlp", url)) => {
-                endpoint::base(url, "")?;
-                Ok(Self { url: Some(url.to_owned()) })
-            }
+            // Whoever opens it says what is wrong with it: this parser's message would repeat a password in it.
+            Some(("otlp", url)) => Ok(Self { url: Some(url.to_owned()) }),
             _ => Err("expected otlp or otlp=URL".to_owned()),
         }
     }

@@ -99,6 +99,7 @@ fn machine(node: &KubeNode) -> Machine {
         taints: taints.into_iter().flatten().map(|taint| taint.key.clone()).collect(),
         // The kubelet's own words, from its shutdown manager.
         shuts_down: ready
+            .filter(|ready| ready.status != "True")
             .and_then(|ready| ready.message.as_deref())
             .is_some_and(|message| message.contains("node is shutting down")),
         program_for: None,

@@ -27,8 +27,9 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
     let agent = status.and_then(agent_status);
     let runs = |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
     let conditions = || status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    // Without a deletion it may come to nothing: Kubernetes takes it back after two minutes.
     let disrupted = conditions().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
-    if is_deleted || disrupted.is_some() {
+    if is_deleted {
         let words = |condition: &PodCondition| {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             disruption::of_condition(&text(&condition.reason), &text(&condition.message))
@@ -255,8 +256,13 @@ mod tests {
         let condition = serde_json::json!({"type": "DisruptionTarget", "status": "True",
             "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
         let evicted = |state: serde_json::Value| {
-            pod(&serde_json::json!({"phase": "Running", "conditions": [condition],
-                "containerStatuses": [container("agent", &state)]}))
+            let deleted = serde_json::json!({"deletionTimestamp": "2026-01-01T10:00:00Z"});
+            let status = serde_json::json!({"phase": "Running", "conditions": [condition],
+                "containerStatuses": [container("agent", &state)]});
+            let of = |metadata| serde_json::json!({"metadata": metadata, "status": status});
+            let only_said: Pod = serde_json::from_value(of(serde_json::json!({}))).expect("a pod");
+            assert!(!matches!(of_pod(&only_said), DeployProgress::Ending(_)), "it may come to nothing");
+            of_pod(&serde_json::from_value(of(deleted)).expect("a pod"))
         };
         let why = "its pod is evicted, as by kubectl drain or an autoscaler";
         assert_eq!(evicted(serde_json::json!({"running": {}})), DeployProgress::Ending(why.into()));

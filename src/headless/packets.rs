@@ -41,18 +41,20 @@ pub(super) async fn capture(
     let armed = spec.recorder.is_some();
     let mut team = Team::gather(run, choice, Some(select::was_given_capture)).await?;
     let session = &run.session().terms.id;
+    let mut begun = false;
     if armed {
         let here = (run.session().terms.place == Place::Local).then_some("--local");
         let freeze = text::command(["freeze", session.as_str()].into_iter().chain(here));
         output::say(&format!("session {session} is armed: {freeze} saves its last seconds"));
-    } else {
-        let nodes = text::counted(team.members().len(), "node");
-        output::progress(&format!("session {session} captures on {nodes}"));
     }
     let mut ended_early = None;
     let mut short = BTreeMap::new();
     loop {
         start(run, &mut team, &spec);
+        if !std::mem::replace(&mut begun, true) && !armed {
+            let nodes = text::counted(team.members().len(), "node");
+            output::progress(&format!("session {} captures on {nodes}", run.session().terms.id));
+        }
         tell_cut_short(run.session(), &team, &mut short);
         tell_unserved(run.session(), &team, &mut short);
         if is_through(run.session(), &team, &short) {

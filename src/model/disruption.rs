@@ -8,12 +8,13 @@ use super::Node;
 /// the AWS Node Termination Handler's, Kubernetes' own.
 const TAINTS: [(&str, &str); 11] = [
     ("aws-node-termination-handler/spot-itn", "spot interruption"),
-    ("aws-node-termination-handler/rebalance-recommendation", "spot rebalance recommendation"),
     ("aws-node-termination-handler/scheduled-maintenance", "scheduled maintenance of its instance"),
     ("aws-node-termination-handler/asg-lifecycle-termination", "its auto scaling group terminates its instance"),
     ("karpenter.sh/disrupted", "Karpenter takes its node away"),
     ("karpenter.sh/disruption", "Karpenter takes its node away"),
     ("ToBeDeletedByClusterAutoscaler", "the cluster autoscaler takes its node away"),
+    // Which often comes to nothing.
+    ("aws-node-termination-handler/rebalance-recommendation", "spot rebalance recommendation"),
     ("node.kubernetes.io/out-of-service", "its node is out of service"),
     ("node.cloudprovider.kubernetes.io/shutdown", "its instance is shut down"),
     ("node.kubernetes.io/unreachable", "its node cannot be reached"),

@@ -15,6 +15,8 @@ use crate::{
     model::{Failure, Notice, SessionId},
 };
 
+/// Who gives the URL where no variable does.
+const OPTION: &str = "--metrics";
 /// Where a collector on this machine listens.
 const HERE: &str = "http://localhost:4318";
 /// What a collector's URL ends with, for metrics.
@@ -35,7 +37,11 @@ pub struct SettingsError {
 
 impl From<SettingsError> for Notice {
     fn from(error: SettingsError) -> Self {
-        let next_step = "correct the variable, or unset it";
+        let next_step = if error.variable == OPTION {
+            "name the collector as in --metrics otlp=http://localhost:4318"
+        } else {
+            "correct the variable, or unset it"
+        };
         Self::error("metrics cannot be sent", error.to_string(), next_step).of(Failure::BadInput)
     }
 }
@@ -69,7 +75,11 @@ impl Exporter {
         let timeouts = ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
         let given = "OTEL_RESOURCE_ATTRIBUTES";
         let own = variable(given).map(|list| pairs(&list)).transpose();
-        let own = own.map_err(|()| wrong(given)("expected NAME=VALUE,...".to_owned()))?.unwrap_or_default();
+        let mut own = own.map_err(|()| wrong(given)("expected NAME=VALUE,...".to_owned()))?.unwrap_or_default();
+        if let Some(name) = variable("OTEL_SERVICE_NAME") {
+            own.retain(|(key, _)| key != "service.name");
+            own.push(("service.name".to_owned(), name));
+        }
         let mut resource: Vec<(String, String)> = [
             ("service.name", env!("CARGO_PKG_NAME")),
             ("service.version", env!("CARGO_PKG_VERSION")),
@@ -93,14 +103,14 @@ impl Exporter {
 
 /// Where metrics are posted.
 fn endpoint(url: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Result<Uri, SettingsError> {
-    if let Some(url) = url {
-        return base(url, PATH).map_err(wrong("--metrics"));
-    }
     for name in ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
         if let Some(other) = variable(name).filter(|it| it != "http/protobuf") {
             let message = format!("{:?} is not supported, only http/protobuf", text::visible(&other));
             return Err(wrong(name)(message));
         }
+    }
+    if let Some(url) = url {
+        return base(url, PATH).map_err(wrong(OPTION));
     }
     let (own, all) = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT");
     match variable(own) {

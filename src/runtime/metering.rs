@@ -25,14 +25,13 @@ use crate::{
 
 /// At the end the last metrics have so long to get there.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// What may wait behind the export that is under way.
-const WAITING: usize = 1;
-
 /// A collector as a running session has it. Clones share it.
 #[derive(Clone)]
 pub(super) struct Metering {
     exporter: Option<Arc<Exporter>>,
-    queue: mpsc::Sender<Snapshot>,
+    /// What waits, which the next takes the place of.
+    waiting: Arc<Mutex<Option<Snapshot>>>,
+    bell: mpsc::Sender<()>,
     /// Exports that wait or are under way.
     pending: watch::Sender<usize>,
     health: Arc<Mutex<Health>>,
@@ -47,6 +46,8 @@ struct Health {
     missed: usize,
     /// Missed since the last that arrived.
     in_a_row: usize,
+    /// That they do not arrive was told.
+    told: bool,
 }
 
 impl Health {
@@ -56,20 +57,21 @@ impl Health {
         match outcome {
             Ok(()) => {
                 let missed = std::mem::take(&mut self.in_a_row);
+                let was_told = std::mem::take(&mut self.told);
                 let told = || format!("metrics reach {to} again; {} did not", counted(missed, "export"));
-                (missed > 0).then(|| Notice::info(told()))
+                was_told.then(|| Notice::info(told()))
             }
             Err(error) => {
                 self.missed += 1;
                 self.in_a_row += 1;
                 let next_step = "check the collector, its URL and OTEL_EXPORTER_OTLP_HEADERS; later exports are tried";
                 let told = || Notice::warning(format!("metrics do not reach {to}"), error.to_string(), next_step);
-                (self.in_a_row == 1).then(told)
+                (!std::mem::replace(&mut self.told, true)).then(told)
             }
         }
     }
 
-    /// There was no room for one.
+    /// A later one has taken the place of one.
     fn leave_out(&mut self) {
         self.exports += 1;
         self.missed += 1;
@@ -90,25 +92,38 @@ impl Metering {
         exporter: Option<Arc<Exporter>>,
         events: mpsc::Sender<Event>,
     ) -> (Self, impl Future<Output = ()> + use<>) {
-        let (queue, waiting) = mpsc::channel(WAITING);
-        let metering =
-            Self { exporter, queue, pending: watch::Sender::new(0), health: Arc::default(), settled: Arc::default() };
-        let (exporter, pending, health) =
-            (metering.exporter.clone(), metering.pending.clone(), Arc::clone(&metering.health));
+        let (bell, mut rung) = mpsc::channel(1);
+        let (waiting, health) = (Arc::default(), Arc::default());
+        let pending = watch::Sender::new(0);
+        let metering = Self { exporter, waiting, bell, pending, health, settled: Arc::default() };
+        let (waiting, pending, health) =
+            (Arc::clone(&metering.waiting), metering.pending.clone(), Arc::clone(&metering.health));
+        let exporter = metering.exporter.clone();
         let exporting = async move {
             let Some(exporter) = exporter else { return };
-            export(&exporter, waiting, &pending, &health, events).await;
+            while rung.recv().await.is_some() {
+                let Some(snapshot) = lock(&waiting).take() else { continue };
+                let outcome = exporter.send(&snapshot).await;
+                let notice = lock(&health).note(&outcome, &exporter.shown());
+                if let Some(notice) = notice
+                    && events.send(Event::Told(notice)).await.is_err()
+                {
+                    return;
+                }
+                pending.send_modify(|pending| *pending -= 1);
+            }
         };
         (metering, exporting)
     }
 
-    /// Sends these once those before them are sent.
+    /// Sends these once what is under way is sent, in place of what waits for that.
     pub(super) fn push(&self, snapshot: Snapshot) {
-        self.pending.send_modify(|pending| *pending += 1);
-        if self.queue.try_send(snapshot).is_err() {
-            self.pending.send_modify(|pending| *pending -= 1);
-            lock(&self.health).leave_out();
+        if lock(&self.waiting).replace(snapshot).is_some() {
+            return lock(&self.health).leave_out();
         }
+        self.pending.send_modify(|pending| *pending += 1);
+        // It has rung already, or nobody exports.
+        let _ = self.bell.try_send(());
     }
 
     /// Waits, once, for what is still on its way; what is lacking then.
@@ -125,27 +140,8 @@ impl Metering {
     }
 }
 
-async fn export(
-    exporter: &Exporter,
-    mut waiting: mpsc::Receiver<Snapshot>,
-    pending: &watch::Sender<usize>,
-    health: &Mutex<Health>,
-    events: mpsc::Sender<Event>,
-) {
-    while let Some(snapshot) = waiting.recv().await {
-        let outcome = exporter.send(&snapshot).await;
-        let notice = lock(health).note(&outcome, &exporter.shown());
-        if let Some(notice) = notice
-            && events.send(Event::Told(notice)).await.is_err()
-        {
-            return;
-        }
-        pending.send_modify(|pending| *pending -= 1);
-    }
-}
-
-fn lock(health: &Mutex<Health>) -> std::sync::MutexGuard<'_, Health> {
-    health.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

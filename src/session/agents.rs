@@ -142,9 +142,12 @@ impl Session {
             return Vec::new();
         }
         state.note(now, reason.clone());
+        // What is known later of the same end is no news.
+        let is_told = state.ending().is_some();
         state.fate.ending = Some(reason.clone());
-        let headline = format!("the agent on {name} is being shut down");
-        self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
+        if !is_told {
+            self.tell_ending(name, reason);
+        }
         self.bring_home_what_ends(name)
     }
 
@@ -155,17 +158,22 @@ impl Session {
         let Some(state) = self.nodes.get_mut(name).filter(|state| state.fate.told_to_end.is_none()) else {
             return Vec::new();
         };
-        let reason = state.node.notice().unwrap_or_else(|| "it was told to end (SIGTERM) from outside".to_owned());
+        let told = "it was told to end (SIGTERM) from outside";
+        let reason = state.node.notice().map_or_else(|| told.to_owned(), |notice| format!("{told}; {notice}"));
         state.fate.told_to_end = Some(reason.clone());
         if leaves {
             return Vec::new();
         }
         if state.fate.ending.is_none() {
-            state.note(now, format!("told to end: {reason}"));
-            let headline = format!("the agent on {name} is being shut down");
-            self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
+            state.note(now, reason.clone());
+            self.tell_ending(name, reason);
         }
         self.bring_home_what_ends(name)
+    }
+
+    fn tell_ending(&mut self, name: &NodeName, reason: String) {
+        let headline = format!("the agent on {name} is being shut down");
+        self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
     }
 
     /// The closed files of an agent that is being ended and delivers nowhere.
@@ -259,7 +267,7 @@ impl Session {
                     state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
-                (state.fate.silent, state.fate.told_to_end) = (false, None);
+                state.fate.silent = false;
                 state.seen.watch.comes_up(now);
                 state.seen.signals.comes_up();
                 // It may be another process than before, or a session that was left alone.

@@ -125,8 +125,7 @@ impl Session {
         if self.keeps(Group::Agents) {
             return self.detach();
         }
-        let last = self.measure();
-        last.into_iter().chain(self.enter(Phase::Removing)).collect()
+        self.enter(Phase::Removing)
     }
 
     pub(super) fn exit_phase(&self) -> Option<Phase> {
@@ -149,7 +148,8 @@ impl Session {
         }
         let mut effects = match phase {
             Phase::Fetching => self.fetch_all(),
-            Phase::Removing => self.remove_everything(&keep),
+            // The last numbers, before those who tell them are gone.
+            Phase::Removing => self.measure().into_iter().chain(self.remove_everything(&keep)).collect(),
             _ => Vec::new(),
         };
         effects.extend(self.check_leaving());

@@ -123,8 +123,8 @@ impl NodeState {
                 // The node's clock may show another time.
                 let theirs = self.facts.as_ref().map_or(*since, |facts| facts.now);
                 let ran = theirs.saturating_sub(*since);
-                self.counts.began = now.saturating_sub(ran);
                 if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
+                    self.counts.began = now.saturating_sub(ran);
                     self.counts.before = match self.listing.state {
                         Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
                         Listed::Coming => Before::ToBeListed,

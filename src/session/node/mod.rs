@@ -456,6 +456,7 @@ impl NodeState {
                 let before = self.facts.as_ref().map(|before| before.started);
                 if before.is_some_and(|before| before != facts.started) {
                     self.note(now, "the agent restarted");
+                    self.fate.told_to_end = None;
                 }
                 self.ring_is(&facts.ring);
                 self.facts = Some(facts);
