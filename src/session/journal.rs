@@ -19,16 +19,18 @@ impl Session {
         let now = self.now;
         let watched = |state: &NodeState| state.is_analysing(now) || state.is_to_watch();
         let hears = self.answers.hears_until.is_some();
-        if !self.is_leaving() && self.nodes.values().any(watched) {
+        // Whoever leaves may think better of it, and what was heard until then is not to be missed in what is written down.
+        let ends = self.is_removing();
+        if !ends && (self.nodes.values().any(watched) || (hears && self.is_leaving())) {
             self.answers.hears_until = Some(now + LINGERS);
             return (!hears).then_some(Effect::HearChanges(true));
         }
-        if self.answers.hears_until.is_none_or(|until| now < until && !self.is_leaving()) {
+        if self.answers.hears_until.is_none_or(|until| now < until && !ends) {
             return None;
         }
         self.answers.hears_until = None;
-        for source in WHILE_WATCHED {
-            self.answers.engine.journal.is_deaf(source);
+        if !ends {
+            WHILE_WATCHED.into_iter().for_each(|source| self.answers.engine.journal.is_deaf(source));
         }
         Some(Effect::HearChanges(false))
     }

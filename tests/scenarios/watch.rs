@@ -139,6 +139,26 @@ fn the_changes_of_the_cluster_are_heard_while_something_is_watched_and_a_little_
     assert_eq!(app.session.answers.blind().len(), 5);
 }
 
+/// Neither the question nor the report that is written at the end says that nothing was heard.
+#[test]
+fn what_was_heard_of_the_cluster_is_not_unheard_by_leaving() {
+    use nodewatch_answers::{News, Source};
+    let mut app = watching();
+    update(&mut app, Event::Tick, NOW + 1_000);
+    let told = [Source::Pods, Source::Endpoints, Source::Services, Source::Policies]
+        .into_iter()
+        .flat_map(|source| [News::Lists(source), News::Listed(source)]);
+    update(&mut app, Event::Changes(told.collect()), NOW + 1_500);
+    assert_eq!(app.session.answers.blind(), [""; 0]);
+    key(&mut app, Action::Quit);
+    update(&mut app, Event::Tick, NOW + 60_000);
+    assert_eq!(app.session.answers.blind(), [""; 0], "nobody has said yes");
+    feed(&mut app, [Event::Finish]);
+    let effects = update(&mut app, Event::Tick, NOW + 61_000);
+    assert!(effects.contains(&Effect::HearChanges(false)), "{effects:?}");
+    assert_eq!(app.session.answers.blind(), [""; 0]);
+}
+
 #[test]
 fn what_waits_is_taken_back_by_the_same_key_and_goes_with_a_deployment_that_fails() {
     let mut app = listed();
