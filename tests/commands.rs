@@ -376,3 +376,18 @@ async fn what_is_not_there_or_cannot_be_captured_is_refused_before_anything_is_d
         }
     }
 }
+
+/// These agents have no bundle to give: the captures are whole all the same, and what was asked for is not.
+#[tokio::test(start_paused = true)]
+async fn a_capture_without_its_bundles_goes_on_and_ends_partly() {
+    for (bundle, expected) in [(true, ExitCode::Partly), (false, ExitCode::Done)] {
+        let out = tempfile::tempdir().expect("a folder");
+        let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO))], MINUTE));
+        let mut capture = vec!["capture", "--all", "--duration", "5m"];
+        capture.extend(bundle.then_some("--bundle"));
+        let (exit, took) = run(&site, HOUR, out.path(), &capture).await;
+        assert_eq!(exit, expected);
+        assert!(took < 6 * MINUTE, "{took:?}");
+        assert_eq!(assert_all_here(&site, out.path(), "n1"), 5);
+    }
+}

@@ -21,7 +21,7 @@ use crate::{
         disk::{self, DiskError},
         text,
     },
-    model::{BundleFiles, NetworkProgram, NodeName, SessionId},
+    model::{BundleFiles, BundleOf, NetworkProgram, NodeName, SessionId},
 };
 
 /// An agent has so long to read all of it: it stops by itself before that.
@@ -29,6 +29,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// What the name of each ends with.
 const JSON: &str = ".bundle.json";
 const TEXT: &str = ".bundle.txt";
+/// What is read within so many milliseconds of the moment that is meant is of that moment.
+const PROMPT: u64 = 5_000;
 /// No bundle of two times is larger.
 const LARGEST: u64 = 3 * BundleSection::MOST_WRITTEN;
 
@@ -74,8 +76,20 @@ pub struct NodeBundle {
     pub programs: Vec<NetworkProgram>,
     /// Why that is not known.
     pub programs_unknown: Option<String>,
-    /// One, or with a capture one from its beginning and one from its end.
-    pub taken: Vec<Bundle>,
+    /// One, or with a capture one from its beginning and one from its end. Either may be missing.
+    pub taken: Vec<TakenState>,
+}
+
+/// The state as it was once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenState {
+    /// `begin` or `end` of the capture, or `now` where somebody has asked.
+    pub when: String,
+    /// When the capture began or ended, by the node's clock; it was read after that.
+    pub due: Option<UnixMillis>,
+    /// What was read, and when.
+    #[serde(flatten)]
+    pub state: Bundle,
 }
 
 /// Whose bundle it is, and where it goes.
@@ -87,12 +101,18 @@ pub struct Wanted {
     pub context: Option<String>,
     /// The node.
     pub node: NodeName,
-    /// When the capture began that it goes along with, by the agent's clock; `None` where it is of no capture.
-    pub since: Option<UnixMillis>,
+    /// The moment of the capture that it goes along with; `None` where it is of no capture.
+    pub of: Option<BundleOf>,
 }
 
-/// Has it read now, and writes both files into the folder. Of a capture whose beginning is there already it is the end.
-pub async fn take(site: &dyn Site, wanted: Wanted, folder: &Path) -> Result<BundleFiles, BundleError> {
+/// Has it read now, and writes both files into the folder. What is `held` is let go when nothing is written any more, also
+/// where nobody waits for that.
+pub async fn take(
+    site: &dyn Site,
+    wanted: Wanted,
+    folder: &Path,
+    held: impl Send + 'static,
+) -> Result<BundleFiles, BundleError> {
     let programs = async {
         match site.network_programs(&wanted.node) {
             Some(asked) => asked.await,
@@ -101,8 +121,13 @@ pub async fn take(site: &dyn Site, wanted: Wanted, folder: &Path) -> Result<Bund
     };
     let read = async { timeout(WITHIN, read(site, &wanted.node)).await.map_err(|_| BundleError::Late)? };
     let (read, programs) = tokio::join!(read, programs);
-    let (bundle, folder) = (read?, folder.to_owned());
-    disk::aside(folder.clone(), move || write(&folder, wanted, bundle, programs)).await.map_err(BundleError::Disk)
+    let (bundle, folder, below) = (read?, folder.to_owned(), folder.to_owned());
+    let work = move || {
+        let written = write(&folder, wanted, bundle, programs);
+        drop(held);
+        written
+    };
+    disk::aside(below, work).await.map_err(BundleError::Disk)
 }
 
 async fn read(site: &dyn Site, node: &NodeName) -> Result<Bundle, BundleError> {
@@ -122,7 +147,7 @@ fn write(
     bundle: Bundle,
     programs: Result<Vec<NetworkProgram>, String>,
 ) -> Result<BundleFiles, DiskError> {
-    let at = wanted.since.unwrap_or(bundle.at);
+    let at = wanted.of.map_or(bundle.at, BundleOf::since);
     // `2026-01-31T16:03:22.125Z` without what a file's name should not have.
     let stamp: String = text::rfc3339(at).chars().filter(char::is_ascii_alphanumeric).collect();
     let stem = format!("{}-{stamp}", text::safe_component(&wanted.node.0));
@@ -131,11 +156,8 @@ fn write(
         Ok(programs) => (programs, None),
         Err(why) => (Vec::new(), Some(why)),
     };
-    let before = wanted.since.and_then(|_| load(&json)).filter(|before| before.session == wanted.session);
-    let mut taken = before.map(|before| before.taken).unwrap_or_default();
-    // The beginning stays what it was; of several ends the last counts.
-    taken.truncate(1);
-    taken.push(bundle);
+    let before = wanted.of.and_then(|_| load(&json)).filter(|before| before.session == wanted.session);
+    let taken = joined(before.map(|before| before.taken).unwrap_or_default(), wanted.of, bundle);
     let whole = NodeBundle {
         kind: "bundle".to_owned(),
         schema: 1,
@@ -152,6 +174,18 @@ fn write(
     let json = disk::write_over(&json, written.as_bytes())?;
     let text = disk::write_over(&plain, whole.text().as_bytes())?;
     Ok(BundleFiles { json, text, taken: whole.taken.len() })
+}
+
+/// With what is there of the same capture. Its beginning stays what it was; of several ends the last counts.
+fn joined(before: Vec<TakenState>, of: Option<BundleOf>, state: Bundle) -> Vec<TakenState> {
+    let when = of.map_or("now", BundleOf::word).to_owned();
+    let new = TakenState { when, due: of.map(BundleOf::due), state };
+    let (begins, ends): (Vec<_>, Vec<_>) = before.into_iter().partition(|taken| taken.when == "begin");
+    let (begin, end) = match of {
+        Some(BundleOf::End { .. }) => (begins.into_iter().next(), Some(new)),
+        _ => (begins.into_iter().next().or(Some(new)), ends.into_iter().next()),
+    };
+    [begin, end].into_iter().flatten().collect()
 }
 
 fn load(path: &Path) -> Option<NodeBundle> {
@@ -201,8 +235,18 @@ impl NodeBundle {
         let mut out = String::new();
         let context = self.context.as_deref().unwrap_or("this machine");
         heading(&mut out, &format!("Network state of {}", self.node), &format!("session {}, {context}", self.session));
-        for (title, bundle) in ["begin", "end"].iter().zip(&self.taken) {
-            say(&mut out, &format!("{title:<6} {}", clock::rfc3339(bundle.at)));
+        let of_end = |taken: &TakenState| taken.when == "end";
+        if self.taken.first().is_some_and(of_end) {
+            say(&mut out, "begin  not read");
+        }
+        for taken in &self.taken {
+            let late = taken.due.map_or(0, |due| taken.state.at.saturating_sub(due));
+            let did = if of_end(taken) { "ended" } else { "begun" };
+            let late = match late {
+                PROMPT.. => format!(", {} after the capture had {did}", text::lasting(late)),
+                _ => String::new(),
+            };
+            say(&mut out, &format!("{:<6} {}{late}", taken.when, clock::rfc3339(taken.state.at)));
         }
         heading(&mut out, "Programs", "images of the node's pods");
         if let Some(why) = &self.programs_unknown {
@@ -212,8 +256,9 @@ impl NodeBundle {
             say(&mut out, &format!("{}  {}", program.pod, program.image));
         }
         let [first, rest @ ..] = self.taken.as_slice() else { return out };
-        for section in &first.sections {
-            let later = rest.last().and_then(|last| last.sections.iter().find(|later| later.name == section.name));
+        for section in &first.state.sections {
+            let later =
+                rest.last().and_then(|last| last.state.sections.iter().find(|later| later.name == section.name));
             section_text(&mut out, section, later);
         }
         out
@@ -299,13 +344,16 @@ mod tests {
         }
     }
 
-    fn wanted(since: Option<UnixMillis>) -> Wanted {
-        Wanted { session: SessionId::new(1), context: Some("prod".into()), node: "a".into(), since }
+    fn wanted(of: Option<BundleOf>) -> Wanted {
+        Wanted { session: SessionId::new(1), context: Some("prod".into()), node: "a".into(), of }
     }
 
     fn bundle(at: UnixMillis, section: BundleSection) -> Bundle {
         Bundle { at, sections: vec![section] }
     }
+
+    const BEGIN: BundleOf = BundleOf::Begin { since: 1000 };
+    const END: BundleOf = BundleOf::End { since: 1000, at: 9000 };
 
     #[test]
     fn the_end_goes_into_the_files_of_the_beginning() {
@@ -313,9 +361,9 @@ mod tests {
         let node = folder.path().join("a");
         let programs = vec![NetworkProgram { pod: "kube-system/p".into(), image: "kube-proxy:1".into() }];
         let begin = bundle(1000, section(&["default via 10.0.0.1", "10.1.0.0/16 dev eth0"], 5));
-        let first = write(&node, wanted(Some(1000)), begin, Ok(programs)).expect("written");
+        let first = write(&node, wanted(Some(BEGIN)), begin, Ok(programs)).expect("written");
         let end = bundle(9000, section(&["default via 10.0.0.2", "10.1.0.0/16 dev eth0"], 12));
-        let second = write(&node, wanted(Some(1000)), end, Err("no right".into())).expect("written");
+        let second = write(&node, wanted(Some(END)), end, Err("no right".into())).expect("written");
         assert_eq!((first.taken, second.taken, &first.json), (1, 2, &second.json));
         let text = fs::read_to_string(&second.text).expect("text");
         assert!(text.contains("- default via 10.0.0.1\n+ default via 10.0.0.2\n"), "{text}");
@@ -326,6 +374,31 @@ mod tests {
         let names: Vec<&str> = listed.iter().map(|one| one.file.as_str()).collect();
         assert_eq!(names, ["a/a-19700101T000001000Z.bundle.json", "a/a-19700101T000001000Z.bundle.txt"]);
         assert_eq!(super::listed(folder.path(), &SessionId::new(2)), []);
+    }
+
+    /// Whatever comes, in whatever order, each says what it is.
+    #[test]
+    fn an_end_without_a_begin_is_no_begin() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let take = |of: Option<BundleOf>, at: u64| {
+            let files = write(folder.path(), wanted(of), bundle(at, section(&["x"], at)), Ok(Vec::new()));
+            let files = files.expect("written");
+            let read = load(&files.json).expect("a bundle");
+            let whens: Vec<(String, u64)> = read.taken.into_iter().map(|taken| (taken.when, taken.state.at)).collect();
+            (whens, fs::read_to_string(files.text).expect("text"))
+        };
+        let told = |told: &[(&str, u64)]| told.iter().map(|(when, at)| ((*when).to_owned(), *at)).collect::<Vec<_>>();
+        let (whens, text) = take(Some(END), 29_000);
+        assert_eq!(whens, told(&[("end", 29_000)]));
+        let lines = "begin  not read\nend    1970-01-01T00:00:29.000Z, 20s after the capture had ended\n";
+        assert!(text.contains(lines), "{text}");
+        // The first begin stays, as where a session was attached to; the last end counts.
+        assert_eq!(take(Some(BEGIN), 30_000).0, told(&[("begin", 30_000), ("end", 29_000)]));
+        assert_eq!(take(Some(BEGIN), 31_000).0, told(&[("begin", 30_000), ("end", 29_000)]));
+        assert_eq!(take(Some(END), 32_000).0, told(&[("begin", 30_000), ("end", 32_000)]));
+        let (whens, text) = take(None, 50_000);
+        assert_eq!(whens, told(&[("now", 50_000)]));
+        assert!(text.contains("\nnow    1970-01-01T00:00:50.000Z\n") && !text.contains("begin"), "{text}");
     }
 
     #[test]

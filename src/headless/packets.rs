@@ -89,6 +89,7 @@ pub(super) async fn capture(
             worked += 1;
         }
     }
+    failures.extend(without_bundle(run.session(), &members, &spec));
     let states: Vec<&NodeState> = members.iter().filter_map(|name| run.session().nodes.get(name)).collect();
     output::files(&states, run.session().terms.storage.is_some(), format);
     output::bundles(&run.session().transfers.bundles.files, format);
@@ -148,7 +149,9 @@ pub(super) async fn stream(run: &mut Run, choice: &Choice, spec: CaptureSpec) ->
     }
     stream.abort();
     let worked = members.len().saturating_sub(refused.len());
-    let failures: Vec<Notice> = refused.into_iter().chain(short.into_values()).chain(ended_early).collect();
+    let unread = without_bundle(run.session(), &members, &spec);
+    let failures: Vec<Notice> =
+        refused.into_iter().chain(short.into_values()).chain(ended_early).chain(unread).collect();
     let outcome = team.outcome(worked, failures);
     match streamed {
         Some(Ok(Ok(followed))) => {
@@ -167,6 +170,22 @@ pub(super) async fn stream(run: &mut Run, choice: &Choice, spec: CaptureSpec) ->
         None if output::is_reader_gone() => Ok(outcome),
         Some(Err(_)) | None => Ok(ExitCode::Partly),
     }
+}
+
+/// Captures that ran and of which nobody has heard in time to read a bundle. What else is missing is in the receipt.
+fn without_bundle(session: &Session, members: &[NodeName], spec: &CaptureSpec) -> Vec<Notice> {
+    let unheard = |name: &&NodeName| {
+        let state = session.nodes.get(*name).filter(|state| state.refusal.is_none());
+        spec.bundle
+            && state.is_some_and(|state| matches!(state.capture, CaptureState::Stopped { .. }))
+            && !session.transfers.bundles.is_begun(name)
+    };
+    let notice = |name: &NodeName| {
+        let notice = Notice::error(format!("no bundle of {name}"), "its capture had ended before it was heard of", "");
+        output::say(&format!("error: {}", notice.line()));
+        notice
+    };
+    members.iter().filter(unheard).map(notice).collect()
 }
 
 /// Starts it on nodes that have come up; sees which are gone.

@@ -150,7 +150,7 @@ pub const BUNDLE_FILES: Record = Record {
         ("node", ""),
         ("path", "its JSON file, here"),
         ("text_path", "the same as text"),
-        ("taken", "how many times the state is in it: 2 with the end of the capture"),
+        ("taken", "how many times the state is in it: 2 with begin and end of the capture"),
     ],
 };
 
@@ -167,7 +167,7 @@ pub const BUNDLE: Record = Record {
         ("written", "when, RFC 3339"),
         ("programs", "what makes the node's network, by the images of its pods"),
         ("programs_unknown", "why that is not known"),
-        ("taken", "the state, once or at begin and end of the capture"),
+        ("taken", "the state at begin and end of the capture, or now (`when`); read `at`, after it was `due`"),
     ],
 };
 

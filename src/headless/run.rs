@@ -177,7 +177,12 @@ impl Run {
             _ => return,
         };
         if self.said.len() < MAX_SAID && self.said.insert((node, text.clone())) {
-            let grave = !matches!(event, Event::Told(notice) if notice.severity == Severity::Warning);
+            // A bundle is tried again; the receipt has what came of it.
+            let grave = match event {
+                Event::Told(notice) => notice.severity != Severity::Warning,
+                Event::Bundled(..) => false,
+                _ => true,
+            };
             output::say(&format!("{}: {text}", if grave { "error" } else { "warning" }));
         }
     }

@@ -22,7 +22,7 @@ mod tail;
 mod targets;
 mod workloads;
 
-pub use bundle::{BundleFiles, NetworkProgram};
+pub use bundle::{BundleFiles, BundleOf, NetworkProgram};
 pub use image::{AgentImage, PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use made::Made;

@@ -16,6 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::bundling::Bundling;
 use super::{
     aiming::Aiming,
     handoff,
@@ -46,6 +47,7 @@ pub(super) struct Performer {
     tunnels: Tunnels,
     tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
     fetches: Arc<Semaphore>,
+    bundling: Bundling,
     /// Told when a cleanup has ended: its number, and whether every agent was seen gone.
     cleaned: Arc<watch::Sender<(usize, bool)>>,
     /// Cleanups begun so far.
@@ -103,6 +105,7 @@ impl Performer {
             tunnels: Tunnels::default(),
             tunnel_tasks: Arc::default(),
             fetches,
+            bundling: Bundling::default(),
             cleaned: Arc::new(watch::Sender::new((0, true))),
             cleanups: 0,
             deployments: Vec::new(),
@@ -119,7 +122,7 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
-            Effect::TakeBundle(node, since) => self.take_bundle(node, since),
+            Effect::TakeBundle(node, of) => self.take_bundle(node, of),
             Effect::LookFor(node, file) => self.look_for(node, file),
             Effect::Resolve(nodes, spec) => self.resolve(nodes, spec),
             Effect::Grant(node) => self.grant(node),
@@ -445,6 +448,7 @@ impl Performer {
         self.cleanups += 1;
         let (outlet, cleaned, number) = (self.outlet.clone(), Arc::clone(&self.cleaned), self.cleanups);
         let (reporting, metering) = (self.reporting.clone(), self.metering.clone());
+        let bundles_written = self.bundling.end();
         self.tasks.spawn(async move {
             let (reports, metrics) = tokio::join!(reporting.settle(), metering.settle());
             for event in reports.map(Event::Reports).into_iter().chain(metrics.map(Event::Told)) {
@@ -452,6 +456,8 @@ impl Performer {
                     return;
                 }
             }
+            // The manifest has their sums.
+            bundles_written.await;
             for notice in outlet.write_manifest(captured, known).await {
                 if events.send(Event::NoManifest(notice)).await.is_err() {
                     return;

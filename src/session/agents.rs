@@ -229,6 +229,7 @@ impl Session {
         }
         let files = state.gone.former[before..].iter().map(|file| file.name.clone()).collect();
         self.missed(Missed { node: name.clone(), files, why: why.to_owned() });
+        self.no_end_of_bundle(name, why);
     }
 
     /// Those of these files that nobody has are lost.
@@ -393,15 +394,17 @@ impl Session {
         // One that ran goes on to be wanted: its Job may bring it back.
         let watch = state.seen.watch.is_wanted() && matches!(state.agent, Agent::Failed(_));
         let capture = std::mem::take(&mut state.pending) != Pending::Nothing;
+        let bundle = self.transfers.bundles.forget(name);
         if watch {
             state.seen.watch.wish(None);
         }
-        let what = match (capture, watch) {
-            (false, false) => return notice,
-            (true, _) => "no capture on",
-            (false, true) => "no watching of",
+        let (what, cancelled) = match (capture, watch, bundle) {
+            (false, false, false) => return notice,
+            (true, _, _) => ("no capture on", "pending capture cancelled"),
+            (false, true, _) => ("no watching of", "pending watching cancelled"),
+            (false, false, true) => ("no bundle of", "pending bundle cancelled"),
         };
-        state.note(now, if capture { "pending capture cancelled" } else { "pending watching cancelled" });
+        state.note(now, cancelled);
         let notice = Notice { headline: format!("{what} {name}: {}", notice.headline), ..notice };
         state.refusal = Some(notice.clone());
         notice

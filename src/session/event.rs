@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{files::MadeFile, ledger::Found};
 use crate::model::{
-    Aimed, BundleFiles, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment,
-    Node, NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary,
-    StandIn, StoredFile, Summary, TailNews, Target, TunnelChange, Workloads, metrics::Snapshot,
+    Aimed, BundleFiles, BundleOf, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep,
+    MadeObject, Moment, Node, NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId,
+    SessionSummary, StandIn, StoredFile, Summary, TailNews, Target, TunnelChange, Workloads, metrics::Snapshot,
 };
 
 /// What happened, by whoever did it.
@@ -211,9 +211,8 @@ pub enum Effect {
     Resolve(Vec<NodeName>, CaptureSpec),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
-    /// Write a node's network state as it is now beside its captures: of the capture that began then by the agent's clock, or
-    /// of none.
-    TakeBundle(NodeName, Option<UnixMillis>),
+    /// Write a node's network state as it is now beside its captures, for that moment of a capture or for none.
+    TakeBundle(NodeName, Option<BundleOf>),
     /// Look whether a file that some laptop has fetched is on this one.
     LookFor(NodeName, CaptureFile),
     /// Tell an agent where to deliver.

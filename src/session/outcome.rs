@@ -63,9 +63,14 @@ impl Session {
                 receipt.images.entry(image.clone()).or_default().push(name.clone());
             }
             receipt.troubles.extend(state.log.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
+            receipt.troubles.extend(self.missing_of_bundles(name).into_iter().map(|what| (name.clone(), what)));
             if state.log.troubles.more > 0 {
                 receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));
             }
+        }
+        // Somebody has chosen so, and it is no failure.
+        for name in self.transfers.bundles.without_end().into_iter().filter(|_| detached.is_some()) {
+            receipt.noted.push(format!("the bundle of {name} has no end: its capture was left alone"));
         }
         for file in &self.transfers.made {
             let files = if file.is_table() { &mut receipt.files.saved } else { &mut receipt.files.merged };

@@ -128,7 +128,7 @@ impl Session {
             outages: told.outages.iter().copied().chain(lost).map(wall).collect(),
             captures: told.runs.iter().map(|run| self.capture_run(run)).collect(),
             probes: self.probe_summaries(state),
-            gaps: gaps(state),
+            gaps: [gaps(state), self.missing_of_bundles(&node.name)].concat(),
             full_queues: self.full_queues(state),
             ring: state.ring_name().to_owned(),
             ..NodeSummary::named(node.name.clone())

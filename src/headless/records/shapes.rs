@@ -43,6 +43,8 @@ const TEXTS: Shape = List(&Text);
 const COUNTS: Shape = Map(&Count);
 const WAYS: Shape = Object(&[("there", Count), ("back", Count)]);
 const TAKEN: Shape = Object(&[
+    ("when", Word(&["begin", "end", "now"])),
+    ("due", Maybe(&Moment)),
     ("at", Moment),
     (
         "sections",
