@@ -71,7 +71,7 @@ impl Hub {
         let freeze = Freeze { before_seconds: recorder.seconds, after_seconds: Seconds::default(), cause };
         match self.freeze(freeze) {
             Response::Refused(refusal) => {
-                self.trouble(format!("the flight recorder saved nothing: {}", refusal.message))
+                self.trouble(format!("the flight recorder saved nothing: {}", refusal.message));
             }
             _ => self.tell_froze(format!("the flight recorder saves all that it holds: {ENDED}"), freeze),
         }
