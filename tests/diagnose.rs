@@ -599,8 +599,15 @@ fn exit_codes_say_what_is_missing() {
 #[test]
 fn what_was_read_of_an_input_that_does_not_end_is_told_when_it_is_interrupted() {
     let mut command = Command::new(PROGRAM);
-    command.args(["diagnose", "-", "-o", "json"]).env("HOME", "/nonexistent").stdin(Stdio::piped());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("text"), "no capture").expect("written");
+    command.args(["diagnose", "text", "-", "-o", "json"]).env("HOME", "/nonexistent").stdin(Stdio::piped());
+    let mut child = command
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
     let mut input = child.stdin.take().expect("standard input");
     // More than pipes and buffers hold: what comes first has been read when all is written.
     input.write_all(&small()[..24]).expect("written");
@@ -612,8 +619,10 @@ fn what_was_read_of_an_input_that_does_not_end_is_told_when_it_is_interrupted() 
     let told = lines(&output);
     let packets = told.last().and_then(|summary| summary["packets"].as_u64());
     assert!(packets >= Some(10_000), "{packets:?}");
+    assert_eq!(told.last().expect("one")["files"], 1, "of which packets have come");
     assert!(told.iter().any(|record| record["kind"] == "looked"), "what was looked at");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("interrupted") && said.contains("warning: text: "), "{said}");
 }
 
 #[test]

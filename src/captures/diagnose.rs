@@ -4,7 +4,7 @@
 //! how it is told.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,7 +13,7 @@ use nodewatch_analysis::{Analysis, Counts, Limits, PairKey, Seen, Totals, decode
 use nodewatch_answers::{Answer, Engine, Looked};
 
 use super::{
-    merge::{Merge, MergeError, Merged, Taken},
+    merge::{Merge, MergeError, Merged, Notes, Taken},
     taps::Taps,
 };
 
@@ -51,7 +51,7 @@ pub struct Diagnosis {
 
 /// Reads files, packet by packet.
 pub fn diagnose(inputs: Vec<PathBuf>) -> Result<Diagnosis, MergeError> {
-    let mut reading = Reading::new(inputs.len());
+    let mut reading = Reading::default();
     let read = merging(inputs).read(&mut |taken| reading.take(taken))?;
     Ok(reading.end(read))
 }
@@ -63,30 +63,59 @@ fn merging(inputs: Vec<PathBuf>) -> Merge {
 
 /// A diagnosis that is being made: one thread reads, and another one may end it early.
 #[derive(Clone, Default)]
-pub struct Diagnosing(Arc<Mutex<Option<Reading>>>);
+pub struct Diagnosing(Arc<Mutex<Progress>>);
+
+/// How far it is. Whoever takes what was read leaves `Over`.
+#[derive(Default)]
+enum Progress {
+    #[default]
+    Before,
+    Reads(Box<Reading>),
+    Over,
+}
+
+/// What there is of a diagnosis that is ended early.
+pub enum Early {
+    /// No packet was read.
+    Nothing,
+    /// What is known of the packets that were read so far.
+    Part(Box<Diagnosis>),
+    /// All was read: the other thread has it.
+    Over,
+}
 
 impl Diagnosing {
     /// Reads files, packet by packet. `None` where it was ended early.
     pub fn read(&self, inputs: Vec<PathBuf>) -> Result<Option<Diagnosis>, MergeError> {
-        self.with(|reading| *reading = Some(Reading::new(inputs.len())));
+        self.with(|progress| *progress = Progress::Reads(Box::default()));
         let read = merging(inputs).read(&mut |taken| {
-            self.with(|reading| {
-                if let Some(reading) = reading {
+            self.with(|progress| {
+                if let Progress::Reads(reading) = progress {
                     reading.take(taken);
                 }
             });
         })?;
-        Ok(self.with(Option::take).map(|reading| reading.end(read)))
+        Ok(match self.with(|progress| std::mem::replace(progress, Progress::Over)) {
+            Progress::Reads(reading) => Some(reading.end(read)),
+            Progress::Before | Progress::Over => None,
+        })
     }
 
-    /// Ends it: what is known of the packets that were read so far. `None` where there were none, or all were read.
-    pub fn end(&self) -> Option<Diagnosis> {
-        let reading = self.with(Option::take).filter(|reading| reading.span.is_some())?;
-        let read = Merged { files: reading.files, ..Merged::default() };
-        Some(reading.end(read))
+    /// Ends it early.
+    pub fn end(&self) -> Early {
+        let reading = match self.with(|progress| std::mem::replace(progress, Progress::Over)) {
+            Progress::Over => return Early::Over,
+            Progress::Before => return Early::Nothing,
+            Progress::Reads(reading) => reading,
+        };
+        if reading.span.is_none() {
+            return Early::Nothing;
+        }
+        let read = reading.read_so_far();
+        Early::Part(Box::new(reading.end(read)))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Option<Reading>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Progress) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -99,11 +128,18 @@ struct Reading {
     interfaces: Vec<String>,
     span: Option<(i64, i64)>,
     told: i64,
+    /// What was told of as seen in one direction.
+    one_way: u64,
     lost: u64,
     /// The time of the packet before, and how many are earlier than that.
     before: Option<i64>,
     earlier: u64,
-    files: usize,
+    /// Files that packets have come of, and that of the last one.
+    files: BTreeSet<u32>,
+    file: Option<u32>,
+    /// What is known of files, as the merge has told it with the last packet.
+    damaged: Vec<(PathBuf, String)>,
+    again: u64,
 }
 
 /// What was counted of each pair so far.
@@ -135,8 +171,8 @@ impl Sums {
     }
 }
 
-impl Reading {
-    fn new(files: usize) -> Self {
+impl Default for Reading {
+    fn default() -> Self {
         Self {
             analysis: Analysis::new(Limits { pairs: PAIRS / 2, ..Limits::default() }),
             engine: Engine::default(),
@@ -145,18 +181,29 @@ impl Reading {
             interfaces: Vec::new(),
             span: None,
             told: i64::MIN,
+            one_way: 0,
             lost: 0,
             before: None,
             earlier: 0,
-            files,
+            files: BTreeSet::new(),
+            file: None,
+            damaged: Vec::new(),
+            again: 0,
         }
     }
+}
 
+impl Reading {
     #[inline]
     fn take(&mut self, taken: &Taken<'_>) {
         // What does not say when it came has come with the one before.
         let at = taken.time.or_else(|| self.span.map(|(_, last)| last)).unwrap_or(0);
         let interface = taken.interface as usize;
+        if self.file.replace(taken.file) != Some(taken.file) {
+            self.files.insert(taken.file);
+        }
+        self.damaged.extend_from_slice(taken.damaged.get(self.damaged.len()..).unwrap_or_default());
+        self.again = taken.again;
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, String::new());
             taken.name.clone_into(&mut self.interfaces[interface]);
@@ -198,10 +245,18 @@ impl Reading {
         let left_out = self.analysis.tell_cases(at, |case| taps.case(case));
         let now = u64::try_from(at / 1_000_000).unwrap_or(0);
         let before = u64::try_from(self.told / 1_000_000).unwrap_or(now);
-        for told in self.taps.take(now, now.saturating_sub(before), left_out) {
+        let one_direction = self.analysis.totals().unjudged.one_way.saturating_sub(self.one_way);
+        self.one_way = self.one_way.saturating_add(one_direction);
+        for told in self.taps.take((now, now.saturating_sub(before)), left_out, one_direction) {
             self.engine.hear(&told);
         }
         self.engine.judge(now, over);
+    }
+
+    /// How files were read, where that has ended early.
+    fn read_so_far(&self) -> Merged {
+        let notes = Notes { damaged: self.damaged.clone(), ..Notes::default() };
+        Merged { files: self.files.len(), again: self.again, notes, ..Merged::default() }
     }
 
     fn end(mut self, read: Merged) -> Diagnosis {
@@ -213,8 +268,7 @@ impl Reading {
         let last = self.span.map_or(0, |(_, last)| last);
         self.answer(last, true);
         let engine = &self.engine;
-        let one_direction = self.analysis.totals().unjudged.one_way;
-        let looked = Looked { one_direction, ..engine.looked() };
+        let looked = engine.looked();
         let answers: Vec<Answer> = engine.answers().iter().chain(engine.history()).cloned().collect();
         let totals = self.analysis.totals();
         let mut pairs: Vec<(PairKey, Counts)> = self.pairs.pairs.into_iter().collect();
@@ -230,5 +284,24 @@ impl Reading {
         let no_room = self.pairs.no_room + totals.no_room;
         let (span, interfaces, lost, earlier) = (self.span, self.interfaces, self.lost, self.earlier);
         Diagnosis { read, totals, span, pairs, interfaces, lost, earlier, no_room, answers, looked }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_to_its_end_is_not_ended_early() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, text) = (folder.path().join("one.pcap"), folder.path().join("text"));
+        let words = [0xA1B2_C3D4, 2 | 4 << 16, 0, 0, 65_535, 1, 1_700_000_000, 0, 4, 4, 0_u32];
+        std::fs::write(&file, words.map(u32::to_le_bytes).concat()).expect("written");
+        std::fs::write(&text, "no capture").expect("written");
+        let diagnosing = Diagnosing::default();
+        assert!(matches!(diagnosing.end(), Early::Nothing));
+        let whole = diagnosing.read(vec![text, file]).expect("read").expect("all of it");
+        assert!(matches!(diagnosing.end(), Early::Over), "whoever has read it tells it");
+        assert_eq!((whole.totals.packets, whole.read.notes.damaged.len()), (1, 1));
     }
 }

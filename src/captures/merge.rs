@@ -485,7 +485,9 @@ impl<W: Write> Work<'_, W> {
                 }
                 self.merged.packets += 1;
                 if let (Some(take), Some(from)) = (&mut self.take, known) {
-                    take(&Taken::new(interface, from, time, wire_length, (data, options)));
+                    let known = (&self.shared.notes.damaged[..], self.merged.again);
+                    let numbers = (entry.key.file(), interface, wire_length);
+                    take(&Taken::new(numbers, from, time, (data, options), known));
                     return Ok(());
                 }
                 enhanced_packet(&mut self.shared.buffer, interface, ticks, wire_length, [data], options);

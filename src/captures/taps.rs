@@ -77,9 +77,8 @@ impl Taps {
     /// What was counted of a pair in this second.
     pub fn pair(&mut self, key: &PairKey, counts: &Counts) {
         let Some((node, interface)) = self.place(key.interface) else { return };
-        let sums = counts.sums(key.service);
         let told = &mut self.nodes[node];
-        told.sums += sums;
+        told.sums += counts.sums(key.service);
         let address = |bits| Ipv6Addr::from_bits(bits).to_canonical();
         told.pairs.push(Pair {
             source: address(key.source),
@@ -87,7 +86,7 @@ impl Taps {
             port: key.port,
             service: key.service,
             interface,
-            sums,
+            sums: counts.seen(key.service),
             mtu: (counts.longest > 0).then_some(counts.longest),
         });
     }
@@ -101,14 +100,21 @@ impl Taps {
     }
 
     /// The second of each node that ends at that moment, in milliseconds since the Unix epoch.
-    pub fn take(&mut self, at: u64, millis: u64, left_out: u64) -> impl Iterator<Item = Told> + use<'_> {
+    pub fn take(
+        &mut self,
+        (at, millis): (u64, u64),
+        left_out: u64,
+        one_direction: u64,
+    ) -> impl Iterator<Item = Told> + use<'_> {
         // Of all that are read at once, so many had room.
         let answered_to = Told::answered_to(self.nodes.iter().flat_map(|told| &told.cases));
         self.nodes.iter_mut().enumerate().map(move |(number, told)| {
             let faces = told.faces.iter().map(|face| Face { lost: false, ..face.clone() }).collect();
             let next = Told { node: told.node.clone(), faces, ..Told::default() };
-            let (left_out, crowded) = (if number == 0 { left_out } else { 0 }, left_out > 0);
-            Told { at, millis, left_out, crowded, answered_to, ..std::mem::replace(told, next) }
+            let crowded = left_out > 0;
+            // What is known of all together is told once.
+            let (left_out, one_direction) = if number == 0 { (left_out, one_direction) } else { (0, 0) };
+            Told { at, millis, left_out, one_direction, crowded, answered_to, ..std::mem::replace(told, next) }
         })
     }
 }

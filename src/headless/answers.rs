@@ -56,10 +56,10 @@ fn clocks(gap: &ClockGap) -> Value {
 
 fn looked_at(looked: &Looked, not_seen: &[String]) -> Value {
     let Looked { since, until, nodes, taps, unplaced, attempts, dns_unanswered, failed, delayed, .. } = *looked;
-    let Looked { unexplained, left_out, .. } = *looked;
+    let Looked { one_direction, unexplained, left_out, .. } = *looked;
     json!({
         "since": since, "until": until, "nodes": nodes, "taps": taps, "unplaced": unplaced, "attempts": attempts, "failed": failed,
-        "delayed": delayed, "dns_unanswered": dns_unanswered, "unexplained": unexplained, "left_out": left_out,
+        "delayed": delayed, "one_direction": one_direction, "dns_unanswered": dns_unanswered, "unexplained": unexplained, "left_out": left_out,
         "not_seen": not_seen,
     })
 }

@@ -15,7 +15,7 @@ use crate::{
         text::{bytes, counted},
     },
     captures::{
-        diagnose::{Diagnosing, Diagnosis},
+        diagnose::{Diagnosing, Diagnosis, Early},
         merge as files,
     },
     cli::{DiagnoseArgs, Format, OutputArgs},
@@ -30,37 +30,48 @@ const MILLION: u64 = 1_000_000;
 
 /// Says what went wrong in files.
 pub async fn diagnose(arguments: DiagnoseArgs) -> ExitCode {
-    let signals = Signals::listen();
-    let interrupted = async {
-        match signals {
-            Ok(mut signals) => signals.next().await,
-            // What cannot be listened to never comes.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let (done, result) = oneshot::channel();
+    // What cannot be listened to never comes.
+    let mut signals = Signals::listen().ok();
+    let (done, mut result) = oneshot::channel();
     let (diagnosing, asked) = (Diagnosing::default(), arguments.output);
     let reads = diagnosing.clone();
     // Not one of the runtime's threads: an input may keep it waiting, and the program ends without it.
     std::thread::spawn(move || done.send(read(&reads, &arguments)));
     let outcome = tokio::select! {
-        result = result => result.unwrap_or_else(|_| Err(Notice::error(NOTHING, "the reading thread ended", "try again"))),
-        () = interrupted => {
-            spool::hurry();
-            match diagnosing.end() {
-                Some(diagnosis) => {
-                    output::say("interrupted: this is what was read until then");
-                    tell(&diagnosis, asked);
+        result = &mut result => result.unwrap_or_else(|_| Err(ended())),
+        () = told_to_end(&mut signals) => match diagnosing.end() {
+            Early::Part(diagnosis) => {
+                spool::hurry();
+                output::say("interrupted: this is what was read until then");
+                tell(&diagnosis, asked);
+                Ok(ExitCode::Interrupted)
+            }
+            Early::Nothing => Err(Notice::error(NOTHING, "interrupted", "")),
+            // It is whole, and being told.
+            Early::Over => tokio::select! {
+                result = &mut result => result.unwrap_or_else(|_| Err(ended())),
+                () = told_to_end(&mut signals) => {
+                    output::say("interrupted: not all that was found is printed");
                     Ok(ExitCode::Interrupted)
                 }
-                None => Err(Notice::error(NOTHING, "interrupted", "")),
-            }
-        }
+            },
+        },
     };
     outcome.unwrap_or_else(|notice| {
         output::say(&format!("error: {}", notice.line()));
         ExitCode::of(&notice)
     })
+}
+
+async fn told_to_end(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn ended() -> Notice {
+    Notice::error(NOTHING, "the reading thread ended", "try again")
 }
 
 /// What no file holds.
@@ -94,7 +105,7 @@ fn tell(diagnosis: &Diagnosis, asked: OutputArgs) {
 
 /// What answers do not know of.
 fn not_seen(diagnosis: &Diagnosis) -> Vec<String> {
-    let one_way = Some(diagnosis.totals.unjudged.one_way).filter(|count| *count > 0);
+    let one_way = Some(diagnosis.looked.one_direction).filter(|count| *count > 0);
     let one_way = one_way.map(|count| format!("{count} not judged, as only one direction is captured"));
     one_way.into_iter().chain([NOT_IN_FILES.to_owned()]).collect()
 }

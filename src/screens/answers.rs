@@ -452,3 +452,52 @@ fn compare(order: Option<Order>, a: &Answer, b: &Answer) -> Ordering {
     let usual = |answer: &Answer| (!answer.certainty.is_answer(), Reverse(answer.failed));
     ordering.then_with(|| usual(a).cmp(&usual(b)))
 }
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_answers::Place;
+
+    use super::*;
+
+    fn answer(code: Option<Code>, certainty: Certainty, failed: u64, since: UnixMillis) -> Answer {
+        Answer {
+            id: since,
+            code,
+            certainty,
+            text: String::new(),
+            place: Place::default(),
+            since,
+            until: None,
+            last: since,
+            failed,
+            of: 99,
+            in_all: failed,
+            proof: Vec::new(),
+            hurt: Vec::new(),
+            clocks: Vec::new(),
+            counters: Vec::new(),
+            ruled_out: Vec::new(),
+            not_seen: Vec::new(),
+            runner_up: None,
+            next: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn equal_answers_have_causes_before_places_whatever_they_are_sorted_by() {
+        let place = answer(None, Certainty::Located, 9, 1);
+        let worse = answer(Some(Code::WireLoss), Certainty::Likely, 9, 1);
+        let sure = answer(Some(Code::WireLoss), Certainty::Verdict, 4, 2);
+        let other = answer(Some(Code::AcceptQueue), Certainty::Likely, 4, 2);
+        let sorted = |column, descending| {
+            let mut found = [(0, &place), (1, &sure), (2, &other), (3, &worse)];
+            found.sort_by(|(_, a), (_, b)| compare(Some(Order { column, descending }), a, b));
+            found.map(|(number, _)| number)
+        };
+        assert_eq!(sorted(Column::Drops, true), [3, 0, 1, 2]);
+        assert_eq!(sorted(Column::Drops, false), [1, 2, 3, 0]);
+        assert_eq!(sorted(Column::Time, true), [1, 2, 3, 0]);
+        assert_eq!(sorted(Column::Time, false), [3, 0, 1, 2]);
+        assert_eq!(sorted(Column::Name, false), [2, 3, 1, 0], "by code, and of one code what hurts most");
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     connection::{Connection, Said},
     decode::{self, Class, Headers, Link, Tuple},
     detail::{ACK, RST, SYN, Segment, hops_left},
-    echoes::Echoes,
+    echoes::{Echoes, KNOWN},
     fate::FATES,
     flow::Marks,
     judging::{Judging, Kind, Unjudged},
@@ -343,6 +343,7 @@ impl Analysis {
         connection.pair = pair;
         let way = if side == client { Way::There } else { Way::Back };
         let mut is_echo = connection.is_echo;
+        let (begun, asked) = (connection.beginning(), connection.asked().unwrap_or(seen.nanos));
         if said.both_ways {
             // What goes to either end is seen here.
             self.judging.hears(seen.interface, Kind::Tcp, tuple.source);
@@ -358,7 +359,12 @@ impl Analysis {
                 (connection.is_echo, connection.link) = (is_echo, link_ways(seen)[1]);
             }
         }
+        let is_answered = said.answer.is_some() || said.answered_elsewhere;
+        // The interface that has seen the answer first, which may be another one than that of the attempt.
+        let answer_is_echo = is_answered && self.is_echo((KNOWN, begun), (seen.interface, headers.tunnel), asked);
         if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
+            counts.answered += u64::from(is_answered);
+            counts.echoed.answered += u64::from(answer_is_echo);
             count(counts, &said, (way, is_echo), seen, hops.filter(|_| is_reset));
         }
         if !said.marks.is_empty() || is_reset || said.is_felt() {
@@ -458,13 +464,11 @@ fn link_ways(seen: &Seen<'_>) -> [Option<NonZeroU64>; 2] {
 fn count(counts: &mut Counts, said: &Said, (way, is_echo): (Way, bool), seen: &Seen<'_>, reset_hops: Option<u8>) {
     counts.packets[way as usize] += 1;
     counts.bytes[way as usize] += u64::from(seen.wire_length);
-    let (attempts, answered) = (u64::from(said.attempt), u64::from(said.answer.is_some() || said.answered_elsewhere));
+    let attempts = u64::from(said.attempt);
     counts.attempts += attempts;
-    counts.answered += answered;
     if is_echo {
         counts.echoed.segments += 1;
         counts.echoed.attempts += attempts;
-        counts.echoed.answered += answered;
     }
     if let Some(took) = said.answer {
         counts.answers.get_or_insert_default().count(took);

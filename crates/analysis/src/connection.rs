@@ -225,6 +225,11 @@ impl Connection {
         self.asked.filter(|_| self.attempt == Attempt::Waiting)
     }
 
+    /// When its attempt began, whatever became of that.
+    pub(crate) fn asked(&self) -> Option<i64> {
+        self.asked
+    }
+
     /// It is that attempt which waits.
     pub(crate) fn waits_since(&self, asked: i64) -> bool {
         self.waits() == Some(asked)

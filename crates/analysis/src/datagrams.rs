@@ -9,6 +9,7 @@ use crate::{
     analysis::{Analysis, DNS, Key},
     decode::{Headers, Tuple},
     detail::{Icmp, Message, Neighbour, Quoted, Segment, hops_left},
+    echoes::KNOWN,
     judging::{Asker, Kind},
     pairs::{PairKey, Way, least},
     questions::{QuestionKey, is_multicast},
@@ -81,6 +82,10 @@ impl Analysis {
             if let Some(took) = heard.answer {
                 counts.answers.get_or_insert_default().count(took);
             }
+        }
+        if let Some(took) = heard.answer {
+            let asked = seen.nanos.saturating_sub_unsigned(took);
+            self.is_echo(what(KNOWN), (seen.interface, headers.tunnel), asked);
         }
         if let Some(took) = heard.answer.filter(|_| heard.symptoms.iter().all(Option::is_none)) {
             let hops = self.questions.pair(place).and_then(|question| question.hops);

@@ -14,6 +14,10 @@ use std::{
 
 use ahash::RandomState;
 
+/// What became of an attempt, or a question, is known: it was answered, or decided upon. Its time is that of the attempt,
+/// whenever that is.
+pub(crate) const KNOWN: u8 = u8::MAX - 2;
+
 /// So much is known at once.
 const SLOTS: usize = 1 << 15;
 /// A packet passes all interfaces of its node within so many steps of time, of 2^24 ns each: about a second.

@@ -181,23 +181,43 @@ impl Counts {
         Symptom::ALL.iter().filter(|symptom| symptom.is_felt()).map(|&symptom| u64::from(self.both(symptom))).sum()
     }
 
-    /// What it amounts to on its node, where that has shown some of it on several interfaces.
-    pub fn sums(&self, service: Service) -> Sums {
+    /// What it amounts to at its interface, whatever others have shown.
+    pub fn seen(&self, service: Service) -> Sums {
         let count = |symptom| u64::from(self.both(symptom));
-        let (packets, echoed) = (self.packets.iter().sum(), &self.echoed);
-        let segments = if service == Service::Tcp { packets } else { 0 };
+        let packets = self.packets.iter().sum();
         Sums {
             packets,
-            segments: segments.saturating_sub(echoed.segments),
+            segments: if service == Service::Tcp { packets } else { 0 },
             bytes: self.bytes.iter().sum(),
-            attempts: self.attempts.saturating_sub(echoed.attempts),
-            answered: self.answered.saturating_sub(echoed.answered),
-            lookups: self.lookups.saturating_sub(echoed.lookups),
-            failed: self.failures().saturating_sub(echoed.failed),
-            delayed: count(Symptom::Delayed).saturating_sub(echoed.delayed),
-            retransmitted: count(Symptom::Retransmission).saturating_sub(echoed.retransmitted),
-            dns_unanswered: count(Symptom::DnsUnanswered).saturating_sub(echoed.dns_unanswered),
+            attempts: self.attempts,
+            answered: self.answered,
+            lookups: self.lookups,
+            failed: self.failures(),
+            delayed: count(Symptom::Delayed),
+            retransmitted: count(Symptom::Retransmission),
+            dns_unanswered: count(Symptom::DnsUnanswered),
         }
+    }
+
+    /// What it amounts to on its node, where that has shown some of it on several interfaces.
+    pub fn sums(&self, service: Service) -> Sums {
+        let Echoed { segments, retransmitted, attempts, answered, lookups, failed, delayed, dns_unanswered } =
+            self.echoed;
+        let (packets, bytes) = (0, 0);
+        let mut sums = self.seen(service);
+        sums -= Sums {
+            packets,
+            segments,
+            bytes,
+            attempts,
+            answered,
+            lookups,
+            failed,
+            delayed,
+            retransmitted,
+            dns_unanswered,
+        };
+        sums
     }
 
     fn forget_judgements(&mut self) -> u64 {

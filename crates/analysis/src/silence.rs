@@ -7,6 +7,7 @@ use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
     analysis::{Analysis, Postponed},
+    echoes::KNOWN,
     judging::{Asker, Kind, is_to_come},
     questions::Silence,
     showing::Asked,
@@ -135,8 +136,10 @@ impl Analysis {
         connection.fail();
         let (pair, known, begun) = (key.pair(connection.client()), connection.pair, connection.beginning());
         let (interface, address, link) = (pair.interface, pair.source, connection.link);
-        if self.may_decide(&Asker { interface, kind: Kind::Tcp, address, link }, asked, last) {
-            let is_echo = self.is_echo((Symptom::Unanswered as u8, begun), (pair.interface, pair.tunnel), asked);
+        let at = (interface, pair.tunnel);
+        let is_known = self.is_echo((KNOWN, begun), at, asked);
+        if self.may_decide(&Asker { interface, kind: Kind::Tcp, address, link }, (asked, last), is_known) {
+            let is_echo = self.is_echo((Symptom::Unanswered as u8, begun), at, asked);
             let counted = self.pairs.place(known, || pair);
             self.pairs.note_silence(counted, (Symptom::Unanswered, is_echo), asked);
             self.show_failed(place, Finding::Symptom(Symptom::Unanswered), last, None);
@@ -146,9 +149,14 @@ impl Analysis {
     fn decide_question(&mut self, silence: &Silence, last: i64) {
         let key = &silence.key;
         let asker = Asker { interface: key.interface, kind: Kind::Dns, address: key.client, link: None };
-        if !self.questions.is_answered(silence) && self.may_decide(&asker, silence.asked, last) {
+        if self.questions.is_answered(silence) {
+            return;
+        }
+        let at = (key.interface, key.tunnel);
+        let is_known = self.is_echo((KNOWN, key.id, silence.name), at, silence.asked);
+        if self.may_decide(&asker, (silence.asked, last), is_known) {
             let what = (Symptom::DnsUnanswered as u8, key.id, silence.name);
-            let is_echo = self.is_echo(what, (key.interface, key.tunnel), silence.asked);
+            let is_echo = self.is_echo(what, at, silence.asked);
             let place = self.pairs.place(silence.pair, || key.pair());
             self.pairs.note_silence(place, (Symptom::DnsUnanswered, is_echo), silence.asked);
             let id = Some((key.id.into(), silence.name as u32));
@@ -157,11 +165,17 @@ impl Analysis {
         }
     }
 
-    fn may_decide(&mut self, asker: &Asker, asked: i64, last: i64) -> bool {
+    /// `is_known`: what became of it is known of another interface of the node.
+    fn may_decide(&mut self, asker: &Asker, (asked, last): (i64, i64), is_known: bool) -> bool {
         if last.saturating_sub(asked) < LISTENED {
             self.judging.unjudged.undecided += 1;
             return false;
         }
-        self.judging.may(asker.interface, asked) && self.judging.has_heard(asker)
+        if !self.judging.may(asker.interface, asked) {
+            return false;
+        }
+        let heard = self.judging.has_heard(asker);
+        self.judging.unjudged.one_way += u64::from(!heard && !is_known);
+        heard
     }
 }

@@ -54,7 +54,6 @@ fn told(node: u32, at: u64) -> Told {
         pairs: pairs.collect(),
         cases: cases.chain(answered).collect(),
         left_out: 0,
-        one_direction: 0,
         crowded: false,
         answered_to: u32::MAX,
         sums,

@@ -49,7 +49,7 @@ pub struct Looked {
     pub unplaced: usize,
     /// Connections that were begun and questions that were asked.
     pub attempts: u64,
-    /// Of these, those that were not judged, as only one direction of them was seen.
+    /// Of these, those that no place has judged, as only one direction of them was seen wherever they were seen.
     #[serde(default)]
     pub one_direction: u64,
     /// Of these, questions to DNS that were not answered.
@@ -87,6 +87,8 @@ pub struct Engine {
     /// When the rules were asked last.
     judged: u64,
     looked: Looked,
+    /// What was counted of others than nodes that look after their own pods.
+    others: Sums,
     idle: u64,
 }
 
@@ -114,6 +116,7 @@ impl Engine {
             standing: Standing::default(),
             judged: 0,
             looked: Looked::default(),
+            others: Sums::default(),
             idle,
         }
     }
@@ -131,11 +134,7 @@ impl Engine {
             self.joined.forget_taps(&gone);
         }
         let place = |interface: u16| places.get(usize::from(interface)).copied().flatten();
-        let sums = self.sums_of_others(told);
-        self.looked.attempts = self.looked.attempts.saturating_add(sums.attempts);
-        self.looked.failed = self.looked.failed.saturating_add(sums.failed);
-        self.looked.delayed = self.looked.delayed.saturating_add(sums.delayed);
-        self.looked.dns_unanswered = self.looked.dns_unanswered.saturating_add(sums.dns_unanswered);
+        self.others += self.sums_of_others(told);
         self.looked.left_out = self.looked.left_out.saturating_add(told.left_out);
         self.looked.one_direction = self.looked.one_direction.saturating_add(told.one_direction);
         let step = now / STEP;
@@ -216,7 +215,10 @@ impl Engine {
 
     /// What was looked at.
     pub fn looked(&self) -> Looked {
-        self.looked
+        let Sums { attempts, failed, delayed, dns_unanswered, .. } = self.others;
+        // What was answered or has failed was judged, whichever place has told that it was not.
+        let one_direction = self.looked.one_direction.min(self.others.open());
+        Looked { attempts, one_direction, dns_unanswered, failed, delayed, ..self.looked }
     }
 
     /// Asks the rules at that moment. `over`: nothing more will be told.

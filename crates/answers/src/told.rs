@@ -53,7 +53,7 @@ pub struct Told {
     pub cases: Vec<Case>,
     /// What is not among them: connections that were felt and not judged, and cases without room.
     pub left_out: u64,
-    /// Attempts that were not judged, as only one direction of them was seen.
+    /// Attempts that were judged at none of its interfaces, as only one direction of them was seen.
     pub one_direction: u64,
     /// There were more cases than these, so that one that is not among them may have been seen.
     pub crowded: bool,

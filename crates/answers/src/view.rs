@@ -110,7 +110,8 @@ pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
     ((middle - around) / (1.0 + z * z / n)).max(0.0)
 }
 
-/// Attempts of which it is known what became of them, and those that were answered, at the place that has seen most.
+/// Attempts of which it is known what became of them, and those that were answered, at the place that knows of most: where
+/// most were seen that may be one direction.
 fn most<'a>(targets: impl Iterator<Item = (bool, &'a BTreeMap<TapId, Sums>)>) -> (u64, u64) {
     let (mut by_tap, mut questions): (BTreeMap<TapId, Sums>, bool) = (BTreeMap::new(), false);
     for (dns, taps) in targets {
@@ -119,15 +120,15 @@ fn most<'a>(targets: impl Iterator<Item = (bool, &'a BTreeMap<TapId, Sums>)>) ->
         }
         questions |= dns;
     }
-    let Some(mut most) = by_tap.values().max_by_key(|sums| (sums.attempts, sums.answered)).copied() else {
-        return (0, 0);
-    };
+    let known = |sums: &Sums| (sums.attempts.saturating_sub(sums.open()), sums.answered);
     if questions {
-        // Of files that are read together a question counts where it was seen first, and its answer where that was.
-        most.answered = by_tap.values().map(|sums| sums.answered).max().unwrap_or(0).min(most.attempts);
-        most.failed = by_tap.values().map(|sums| sums.failed).max().unwrap_or(0);
+        // A question may be answered at another place than where it was seen.
+        let most = |count: fn(&Sums) -> u64| by_tap.values().map(count).max().unwrap_or(0);
+        let attempts = most(|sums| sums.attempts);
+        let (answered, failed) = (most(|sums| sums.answered).min(attempts), most(|sums| sums.failed));
+        return known(&Sums { attempts, answered, failed, ..Sums::default() });
     }
-    (most.attempts.saturating_sub(most.open()), most.answered)
+    by_tap.values().map(known).max().unwrap_or_default()
 }
 
 impl<'a> View<'a> {
@@ -445,7 +446,23 @@ pub(crate) fn inside(segment: Option<&Segment>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::least_share;
+    use std::collections::BTreeMap;
+
+    use nodewatch_protocol::Sums;
+
+    use super::{TapId, least_share, most};
+
+    #[test]
+    fn what_became_of_most_attempts_is_known_where_answers_come_by_whoever_sees_more() {
+        let sums = |attempts, answered, failed| Sums { attempts, answered, failed, ..Sums::default() };
+        let one_way = (TapId(0), sums(100, 0, 0));
+        let target: BTreeMap<TapId, Sums> =
+            [one_way, (TapId(1), sums(95, 85, 10)), (TapId(2), sums(96, 80, 10))].into();
+        for dns in [false, true] {
+            assert_eq!(most([(dns, &target)].into_iter()), (95, 85));
+            assert_eq!(most([(dns, &[one_way].into())].into_iter()), (0, 0));
+        }
+    }
 
     #[test]
     fn a_share_is_believed_as_far_as_its_sample_allows() {

@@ -248,7 +248,7 @@ pub struct Unlisted {
 pub struct NotJudged {
     /// Its interface had only just begun to be watched.
     pub first_seconds: u64,
-    /// The other direction is not seen there.
+    /// Attempts and questions to DNS, each once on its node, of which the other direction is seen nowhere.
     pub one_direction: u64,
     /// Packets were lost or left out around then, or the clock that stamps them was set.
     pub dropped: u64,

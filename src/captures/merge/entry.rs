@@ -33,6 +33,11 @@ impl Key {
         Time { seconds: self.seconds, nanos: self.nanos as u32 }
     }
 
+    /// The file that it is of.
+    pub(super) fn file(self) -> u32 {
+        if self.seconds == Self::FIRST.seconds { self.tie } else { u32::MAX - self.tie }
+    }
+
     /// The earliest that may still come when this was seen.
     pub(super) fn less_slack(self) -> Self {
         if self.nanos >= SLACK {

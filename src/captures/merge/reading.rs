@@ -2,7 +2,10 @@
 //!
 //! Owns what is said of each. Their order is that of a merge.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use nodewatch_pcapng::lost_before;
 
@@ -30,19 +33,37 @@ pub struct Taken<'a> {
     pub bytes: &'a [u8],
     /// Packets that its interface has lost just before.
     pub lost: u64,
+    /// The place of its file among all of them.
+    pub file: u32,
+    /// What of those is known to be damaged by now, and where.
+    pub damaged: &'a [(PathBuf, String)],
+    /// Packets before it of which one copy was given.
+    pub again: u64,
 }
 
 impl<'a> Taken<'a> {
     #[inline]
     pub(super) fn new(
-        interface: u32,
+        (file, interface, wire_length): (u32, u32, u32),
         from: &'a Described,
         time: Option<i64>,
-        wire_length: u32,
         (bytes, options): (&'a [u8], &[u8]),
+        (damaged, again): (&'a [(PathBuf, String)], u64),
     ) -> Self {
         let lost = if options.is_empty() { 0 } else { lost_before(options) };
-        Self { interface, name: &from.name, ours: from.ours, link_type: from.link_type, time, wire_length, bytes, lost }
+        Self {
+            interface,
+            name: &from.name,
+            ours: from.ours,
+            link_type: from.link_type,
+            time,
+            wire_length,
+            bytes,
+            lost,
+            file,
+            damaged,
+            again,
+        }
     }
 }
 

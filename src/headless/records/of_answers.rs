@@ -53,6 +53,7 @@ pub const LOOKED: Record = Record {
         ("attempts", "connections begun and questions asked"),
         ("failed", ""),
         ("delayed", ""),
+        ("one_direction", "attempts that nobody has judged, as only one direction of them was seen"),
         ("dns_unanswered", ""),
         ("unexplained", "connections with a symptom that no answer explains, in the last minute"),
         ("left_out", "connections with a symptom that had no room"),

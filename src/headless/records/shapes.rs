@@ -168,6 +168,7 @@ pub(super) const SHAPES: [(&str, Shape); 199] = [
     ("object", Sometimes(&Part("object"))),
     ("objects", List(&Part("objects"))),
     ("of", Count),
+    ("one_direction", Count),
     ("os", Maybe(&Text)),
     ("out_of_normal", Flag),
     ("outcome", Text),

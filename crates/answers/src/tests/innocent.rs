@@ -185,3 +185,18 @@ fn a_kubelet_that_looks_after_its_pods_is_no_traffic() {
     };
     assert_eq!((probed(true), probed(false)), (0, 1));
 }
+
+#[test]
+fn attempts_that_were_answered_somewhere_are_not_among_those_that_nobody_has_judged() {
+    let one_way = |answered| {
+        let mut cluster = Cluster::new();
+        let sums = Sums { attempts: 9, answered, ..Sums::default() };
+        (cluster.told[0].sums, cluster.told[0].one_direction) = (sums, 27);
+        cluster.pass(1);
+        crate::words::nothing(&cluster.engine.looked(), "1 s")
+    };
+    assert_eq!(one_way(9), "nothing failed among 9 attempts of 4 interfaces in 1 s");
+    let some = "nothing failed among 9 attempts of 4 interfaces in 1 s; 2 not judged: only one direction was seen";
+    assert_eq!(one_way(7), some);
+    assert_eq!(one_way(0), "not judged: 9 attempts of 4 interfaces in 1 s, of which only one direction was seen");
+}
