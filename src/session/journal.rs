@@ -30,7 +30,9 @@ impl Session {
         }
         self.answers.hears_until = None;
         if !ends {
-            WHILE_WATCHED.into_iter().for_each(|source| self.answers.engine.journal.is_deaf(source));
+            for source in WHILE_WATCHED {
+                self.answers.engine.journal.is_deaf(source);
+            }
         }
         Some(Effect::HearChanges(false))
     }

@@ -61,7 +61,7 @@ const TAKEN: Shape = Object(&[
 const SPREAD: Shape = Object(&[("count", Count), ("p50_ms", Number), ("p99_ms", Number)]);
 
 /// Each field by its name; one that is something else in some records has their name before its own.
-pub(super) const SHAPES: [(&str, Shape); 199] = [
+pub(super) const SHAPES: [(&str, Shape); 200] = [
     ("action", Word(&["delete"])),
     ("address", Text),
     ("addresses", TEXTS),

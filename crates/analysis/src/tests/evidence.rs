@@ -309,20 +309,28 @@ fn what_one_interface_has_seen_answered_is_not_unjudged_by_another_one() {
         let asked = [begun(40_000, 100), question(1, "a"), begun(40_001, 7_000), question(2, "b")];
         let late = udp(([10, 9, 9, 9], [10, 9, 9, 8]), (9, 9), b"");
         for nanos in [-5 * SECOND, -4 * SECOND] {
-            [3, 4].into_iter().for_each(|interface| see(interface, nanos, &late));
+            for interface in [3, 4] {
+                see(interface, nanos, &late);
+            }
         }
         for packet in &asked[..2] {
-            [3, 4].into_iter().for_each(|interface| see(interface, 0, packet));
+            for interface in [3, 4] {
+                see(interface, 0, packet);
+            }
         }
         see(whole, MILLI, &tcp((SERVER, CLIENT), (80, 40_000), SYN | ACK, (500, 101), 9, 0));
         see(whole, MILLI, &answer(1, 0, "a"));
         for packet in &asked[2..] {
             see(7 - whole, SECOND, packet);
         }
-        [3, 4].into_iter().for_each(|interface| see(interface, 15 * SECOND, &late));
+        for interface in [3, 4] {
+            see(interface, 15 * SECOND, &late);
+        }
         let (told, totals) = listening.end();
         let mut sums = nodewatch_protocol::Sums::default();
-        told.iter().for_each(|(pair, counts)| sums += counts.sums(pair.service));
+        for (pair, counts) in told {
+            sums += counts.sums(pair.service);
+        }
         assert_eq!((sums.attempts, sums.answered, sums.failed), (4, 2, 0), "{whole}");
         assert_eq!(totals.unjudged.one_way, 2, "{whole}");
     }
