@@ -84,13 +84,15 @@ STATIC ?= target/static
 LINK_FLAGS ?= -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all
 # Of zstd's ways to compress only those of the levels that are used.
 ZSTD_FLAGS = $(patsubst %,-DZSTD_EXCLUDE_%_BLOCK_COMPRESSOR,GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA)
+# No panic goes through C, so nothing has to find its way back there.
+C_FLAGS = $(ZSTD_FLAGS) -fno-asynchronous-unwind-tables
 CRATES = $(or $(CARGO_HOME),$(HOME)/.cargo)
 # Stripped, with no path of this machine in it, so that others can build the same. With cargo-auditable a program says which crates
 # are in it.
 define static-program
 @tests/deps.sh static
 cargo fetch --quiet --locked --target $(TRIPLE)
-export PATH="$(CACHE)/cargo-auditable/bin:$$PATH" CFLAGS="$(ZSTD_FLAGS)" RUSTFLAGS="-C target-feature=+crt-static $(LINK_FLAGS)"; \
+export PATH="$(CACHE)/cargo-auditable/bin:$$PATH" CFLAGS="$(C_FLAGS)" RUSTFLAGS="-C target-feature=+crt-static $(LINK_FLAGS)"; \
 for folder in $(CURDIR) $(CRATES)/registry/src/*; do \
   RUSTFLAGS+=" --remap-path-prefix=$$folder=" CFLAGS+=" -ffile-prefix-map=$$folder="; \
 done; \

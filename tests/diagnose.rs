@@ -595,6 +595,9 @@ fn exit_codes_say_what_is_missing() {
     assert!(String::from_utf8_lossy(&torn.stderr).contains("torn.pcap"), "{torn:?}");
 }
 
+/// So often is a connection's worth written, of half a kilobyte.
+const COUNT: u32 = 400;
+
 /// As `tcpdump -w - | diagnose -` is ended.
 #[test]
 fn what_was_read_of_an_input_that_does_not_end_is_told_when_it_is_interrupted() {
@@ -609,16 +612,16 @@ fn what_was_read_of_an_input_that_does_not_end_is_told_when_it_is_interrupted() 
         .spawn()
         .expect("the program starts");
     let mut input = child.stdin.take().expect("standard input");
-    // More than pipes and buffers hold: what comes first has been read when all is written.
+    // More than a pipe holds, and little for whoever reads: what comes first has been read when all is written.
     input.write_all(&small()[..24]).expect("written");
-    (0..6_000).for_each(|number| input.write_all(&small_at(1_700_000_000 + 6 * number)[24..]).expect("written"));
+    (0..COUNT).for_each(|number| input.write_all(&small_at(1_700_000_000 + 6 * number)[24..]).expect("written"));
     kill(&child, "INT");
     let output = ended_soon(child);
     drop(input);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let told = lines(&output);
     let packets = told.last().and_then(|summary| summary["packets"].as_u64());
-    assert!(packets >= Some(10_000), "{packets:?}");
+    assert!(packets >= Some(200), "{packets:?}");
     assert_eq!(told.last().expect("one")["files"], 1, "of which packets have come");
     assert!(told.iter().any(|record| record["kind"] == "looked"), "what was looked at");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -142,6 +142,9 @@ fn an_image_that_is_too_large_is_not_packed() {
 #[test]
 fn both_ways_to_build_the_agent_leave_out_the_same() {
     let makefile = text("Makefile");
+    for file in ["Makefile", "agent/Dockerfile"] {
+        assert!(text(file).contains("-fno-asynchronous-unwind-tables"), "{file}");
+    }
     let list = all(r"(?m)^ZSTD_FLAGS = .*,([A-Z0-9 ]+)\)$", &makefile);
     let dockerfile = text("agent/Dockerfile");
     for name in list[0].split(' ') {

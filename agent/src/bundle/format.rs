@@ -28,7 +28,7 @@ pub(super) fn name(message: &[u8]) -> Option<(u32, String)> {
 }
 
 /// `2: eth0: mtu 1500 qdisc fq_codel state UP link 02:42:ac:11:00:02 master cni0 kind veth`.
-pub(super) fn link(message: &[u8]) -> Option<String> {
+pub(super) fn link(message: &[u8], names: &Names) -> Option<String> {
     let (number, name) = name(message)?;
     let mut line = format!("{number}: {name}:");
     let flags = u32_at(message, 8)?;
@@ -37,7 +37,7 @@ pub(super) fn link(message: &[u8]) -> Option<String> {
             1 if !value.is_empty() => add(&mut line, "link", hardware(value)),
             4 => add(&mut line, "mtu", u32_at(value, 0)?),
             6 => add(&mut line, "qdisc", text(value)),
-            10 => add(&mut line, "master", format_args!("if{}", u32_at(value, 0)?)),
+            10 => add(&mut line, "master", interface(u32_at(value, 0)?, names)),
             13 => add(&mut line, "qlen", u32_at(value, 0)?),
             16 => add(&mut line, "state", named(value.first().copied()?.into(), &OPERATION)),
             18 => {
@@ -346,7 +346,7 @@ mod tests {
                 *first = family;
             }
             let names = names();
-            let _ = (link(&bytes), name(&bytes), address(&bytes, &names), route(&bytes, &names));
+            let _ = (link(&bytes, &names), name(&bytes), address(&bytes, &names), route(&bytes, &names));
             let _ = (rule(&bytes, &names), neighbour(&bytes, &names), next_hops(&bytes, &names));
         }
     }

@@ -29,16 +29,14 @@ type Line = fn(&[u8], &Names) -> Option<String>;
 /// A section a table; what begins too late says so.
 pub(super) fn read(by: Instant) -> Vec<BundleSection> {
     let mut names = Names::new();
-    let mut links = Filling::new("Links", "rtnetlink, as ip link");
-    let outcome = Netlink::new(None).dump(LINKS.0, &[0; LINKS.1], |message| {
-        if let Some((number, name)) = format::name(message) {
-            names.insert(number, name);
-        }
-        links.line(format::link(message)?);
+    // Where it cannot be had the section of links says so.
+    let _ = Netlink::new(None).dump(LINKS.0, &[0; LINKS.1], |message| {
+        names.extend(format::name(message));
         Some(())
     });
-    let mut sections = vec![links.done(outcome)];
-    let tables: [(&str, &str, Dump, u8, Line); 7] = [
+    let mut sections = Vec::new();
+    let tables: [(&str, &str, Dump, u8, Line); 8] = [
+        ("Links", "ip link", LINKS, 0, format::link),
         ("Addresses", "ip address", ADDRESSES, 0, format::address),
         ("IPv4 rules", "ip rule", RULES, INET, format::rule),
         ("IPv6 rules", "ip -6 rule", RULES, INET6, format::rule),

@@ -14,7 +14,7 @@ mod write;
 
 pub use block::{Block, Interface, Other, Packet, ReadError, Section, Statistics};
 pub use options::{Lost, lost_before};
-pub use read::{MAX_BLOCK, Parser, Reader};
+pub use read::{MAX_BLOCK, Parser, Reader, read_some};
 pub use table::InterfaceTable;
 pub use time::{Resolution, Time};
 pub use whole::{Whole, whole};

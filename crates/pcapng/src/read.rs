@@ -3,7 +3,7 @@
 //! Owns both byte orders and the distrust of lengths: whatever the bytes, nothing panics and no more than one block and
 //! one read is held in memory.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read, Result as Io};
 
 use crate::{
     BYTE_ORDER_MAGIC, Block, CUSTOM, ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, Interface, JOURNAL,
@@ -23,6 +23,20 @@ const FIRST_CHUNK: usize = 16 * 1024;
 const CHUNK: usize = 256 * 1024;
 /// More interfaces than this in one section are no capture.
 const MAX_INTERFACES: usize = 1 << 20;
+
+/// Adds what there is now, and at most so many bytes: who writes into a pipe may take its time with the rest. Zero at the end.
+pub fn read_some(input: &mut impl Read, bytes: &mut Vec<u8>, most: usize) -> Io<usize> {
+    let before = bytes.len();
+    bytes.resize(before + most, 0);
+    let read = loop {
+        match input.read(&mut bytes[before..]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    bytes.truncate(before + read.as_ref().copied().unwrap_or_default());
+    read
+}
 
 /// What is remembered of an interface.
 #[derive(Debug, Clone, Copy)]
@@ -439,7 +453,7 @@ impl<R: Read> Reader<R> {
                 return Err(ReadError::Read { at, source });
             }
             self.parser.compact();
-            let read = Read::by_ref(&mut self.input).take(self.chunk as u64).read_to_end(&mut self.parser.bytes);
+            let read = read_some(&mut self.input, &mut self.parser.bytes, self.chunk);
             self.chunk = (self.chunk * 2).min(self.most);
             match read {
                 Ok(0) if self.parser.is_empty() => return Ok(None),

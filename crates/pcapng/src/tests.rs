@@ -48,6 +48,26 @@ fn what_was_lost_before_a_packet_is_said_with_it() {
     assert_eq!(lost, [77, 0]);
 }
 
+/// Bytes of a pipe, of which no more than these have come.
+struct Come<'a>(&'a [u8]);
+
+impl std::io::Read for Come<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        assert!(!self.0.is_empty(), "a read that waits");
+        self.0.read(into)
+    }
+}
+
+#[test]
+fn a_block_that_has_come_is_not_waited_for() {
+    let bytes = file(&[(1, vec![1; 60]), (2, vec![2; 60])]);
+    let mut reader = Reader::new(Come(&bytes));
+    // The section, its interface, two packets and the statistics.
+    for _ in 0..5 {
+        assert!(reader.next_block().expect("whole").is_some());
+    }
+}
+
 #[test]
 fn a_vlan_tag_is_put_between_its_neighbours() {
     let mut out = Vec::new();

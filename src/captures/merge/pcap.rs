@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use nodewatch_pcapng::{Block, Interface, Packet, ReadError, Resolution, Section, Time};
+use nodewatch_pcapng::{Block, Interface, Packet, ReadError, Resolution, Section, Time, read_some};
 use pcap_file::{
     PcapError, TsResolution,
     pcap::{PcapHeader, PcapParser},
@@ -167,10 +167,9 @@ impl<R: Read> Pcap<R> {
             self.bytes.drain(..self.done);
             self.passed += self.done as u64;
             self.done = 0;
-            let before = self.bytes.len();
-            let read = Read::by_ref(&mut self.input).take(self.chunk as u64).read_to_end(&mut self.bytes);
+            let read = read_some(&mut self.input, &mut self.bytes, self.chunk);
+            self.ended = matches!(read, Ok(0));
             self.failed = read.err();
-            self.ended = self.failed.is_none() && self.bytes.len() == before;
             self.chunk = (self.chunk * 2).min(self.most);
         }
         Ok(true)
