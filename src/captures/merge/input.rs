@@ -97,6 +97,8 @@ pub(super) struct Input {
     unsaid: Vec<String>,
     /// This product has written the section.
     ours: bool,
+    /// It is a pipe.
+    comes: bool,
     /// The time that the section covers, by each of its nodes.
     covered: BTreeMap<String, usize>,
 }
@@ -104,7 +106,8 @@ pub(super) struct Input {
 impl Input {
     /// `node` is what its place says of its node.
     pub(super) fn open(place: &Place, node: String, file: u32, most: usize) -> Result<Self, OpenError> {
-        Ok(Self::new(place.path.clone(), node, file, From::Capture(place.open(most)?)))
+        let input = Self::new(place.path.clone(), node, file, From::Capture(place.open(most)?));
+        Ok(Self { comes: !place.again(), ..input })
     }
 
     /// It is of that node and has packets that are clearly later.
@@ -141,6 +144,7 @@ impl Input {
             newest: Key::FIRST,
             sorted: None,
             ended: false,
+            comes: false,
             unsaid: Vec::new(),
             ours: false,
             covered: BTreeMap::new(),
@@ -181,7 +185,9 @@ impl Input {
     #[cold]
     fn read_on(&mut self, shared: &mut Shared, ahead: usize) -> io::Result<()> {
         self.compact();
-        let enough = self.bytes.len() + ahead / 2;
+        // What comes through a pipe may still be to be captured: no more is waited for than a part of what is held.
+        let more = if self.comes { (self.bytes.len() / 2).min(ahead / 2) } else { ahead / 2 };
+        let enough = self.bytes.len() + more;
         while self.bytes.len() <= enough && !self.ended {
             match &mut self.from {
                 From::Spool(spool) => match spool.next(&mut self.bytes)? {
