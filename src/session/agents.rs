@@ -154,16 +154,17 @@ impl Session {
     /// The agent itself says so, as where its node is shut down and nobody has said anything of its pod yet. It may come back
     /// in the same pod.
     fn agent_told_to_end(&mut self, name: &NodeName) -> Vec<Effect> {
-        let (now, leaves) = (self.now, self.is_leaving() || self.terms.place == Place::Local);
+        // Then it is this program that ends it; an agent on this machine ends with its terminal.
+        if self.is_leaving() || self.terms.place == Place::Local {
+            return Vec::new();
+        }
+        let now = self.now;
         let Some(state) = self.nodes.get_mut(name).filter(|state| state.fate.told_to_end.is_none()) else {
             return Vec::new();
         };
         let told = "it was told to end (SIGTERM) from outside";
         let reason = state.node.notice().map_or_else(|| told.to_owned(), |notice| format!("{told}; {notice}"));
         state.fate.told_to_end = Some(reason.clone());
-        if leaves {
-            return Vec::new();
-        }
         if state.fate.ending.is_none() {
             state.note(now, reason.clone());
             self.tell_ending(name, reason);

@@ -11,8 +11,6 @@ use crate::{
     unix_millis,
 };
 
-const ENDED: &str = "its pod is being ended";
-
 /// What the node makes of what it sees.
 #[derive(Default)]
 pub(super) struct Own {
@@ -73,7 +71,8 @@ impl Hub {
             Response::Refused(refusal) => {
                 self.trouble(format!("the flight recorder saved nothing: {}", refusal.message));
             }
-            _ => self.tell_froze(format!("the flight recorder saves all that it holds: {ENDED}"), freeze),
+            _ => self
+                .tell_froze("the flight recorder saves all that it holds: its pod is being ended".to_owned(), freeze),
         }
     }
 
