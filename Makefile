@@ -12,7 +12,7 @@ IMAGE ?= nodewatch-agent:$(VERSION)
 export TZ = UTC
 
 .PHONY: help run build test lint advisories checkov fuzz test-cluster cluster-up cluster-down bench faults static-agent static image image-docker
-.PHONY: reproduce pictures deb dist deps deps-cluster
+.PHONY: kubernetes reproduce pictures deb dist deps deps-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^=]*## /\1\t/p' Makefile | expand -t 16
@@ -59,6 +59,9 @@ faults: deps ## each cause made for real in namespaces, against the answer that 
 
 cluster-up: deps-cluster ## leaves a real two-node cluster running for hands-on use
 	tests/cluster/run.sh up
+
+kubernetes: deps-cluster
+	tests/cluster/build-kubernetes.sh "$(K8S_BIN)"
 
 cluster-down: ## removes it
 	tests/cluster/cluster.sh down
