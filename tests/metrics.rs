@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Output},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use std::{
 use nodewatch_testing::{
     here,
     program::{SOON, ended_soon, said, start},
+    recorder::Recorder,
 };
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
@@ -21,6 +22,7 @@ use opentelemetry_proto::tonic::{
     metrics::v1::{AggregationTemporality, Metric, NumberDataPoint, metric::Data},
 };
 use prost::Message;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
@@ -198,4 +200,37 @@ fn a_collector_that_is_slow_at_first_gets_all_counters_later() {
     let said = said(&output);
     assert!(said.contains("no answer within 0.7 s"), "{said}");
     assert!(received.try_iter().count() >= 3, "{said}");
+}
+
+/// The program trusts whom the variable names and nobody else, and a file that is no list of certificates ends nothing.
+#[test]
+fn a_collector_over_tls_is_vouched_for_by_the_authorities_that_the_environment_names() {
+    const PKI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pki");
+    let pem = |name: &str| format!("{PKI}/{name}");
+    let chain = CertificateDer::pem_file_iter(pem("server.pem")).expect("PEM").map(|one| one.expect("a certificate"));
+    let key = PrivateKeyDer::from_pem_file(pem("server.key")).expect("a key");
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain.collect(), key);
+    let recorder = Recorder::secure("127.0.0.1", Arc::new(config.expect("a pair")), |_| (200, String::new()));
+    let target = format!("otlp=https://127.0.0.1:{}", recorder.port);
+    let run = |variables: &[(&str, &str)]| {
+        let output = watched(&["--metrics", &target, "--duration", "2s"], variables)?;
+        let seen = recorder.seen();
+        recorder.forget();
+        Some((output.status.code(), said(&output), seen.len()))
+    };
+    let Some((code, said, seen)) = run(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &pem("ca.pem"))]) else { return };
+    assert!(code == Some(0) && seen >= 2 && !said.contains("metrics"), "{seen} {said}");
+    let (code, said, seen) = run(&[]).expect("as before");
+    assert!(code == Some(0) && seen == 0 && said.contains("metrics do not reach"), "{seen} {said}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let odd = folder.path().join("odd.pem").to_string_lossy().into_owned();
+    std::fs::write(&odd, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("written");
+    let (code, said, seen) = run(&[("AWS_CA_BUNDLE", &odd)]).expect("as before");
+    let told = said.contains("AWS_CA_BUNDLE: ") && said.contains("odd.pem is not a list of certificates");
+    assert!(code == Some(0) && seen == 0 && told, "{seen} {said}");
+    let (code, said, _) = run(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &odd)]).expect("as before");
+    assert!(code == Some(2) && said.contains("OTEL_EXPORTER_OTLP_CERTIFICATE: "), "{said}");
+    let (code, said, seen) = run(&[("OTEL_SDK_DISABLED", "true")]).expect("as before");
+    assert!(code == Some(0) && seen == 0 && said.contains("no metrics are sent: OTEL_SDK_DISABLED is true"), "{said}");
 }

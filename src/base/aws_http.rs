@@ -3,12 +3,13 @@
 //! Owns what the SDK's own client does otherwise than everybody else: `NO_PROXY=*`, an address of a proxy that cannot be
 //! read, the name of a proxy that is gone. Must not know a service.
 
-use std::{collections::BTreeMap, future::poll_fn, path::PathBuf, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc};
 
+pub use aws_smithy_http_client::tls::TrustStore;
 use aws_smithy_http_client::{
     Builder, Connector, ConnectorBuilder,
     proxy::ProxyConfig,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
     http::{
@@ -25,14 +26,25 @@ use http::{
 use http_body::Body;
 
 use crate::base::{
+    authorities,
     endpoint::is_here,
     proxy::{Proxies, Proxy, Scheme, Server},
     text,
 };
 
-/// The file of authorities that AWS's own programs read.
-pub fn bundle() -> Option<PathBuf> {
-    std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from)
+/// Who vouches for servers: whom the system trusts, and the authorities of a file.
+fn trust() -> Result<TrustStore, String> {
+    let trust = TrustStore::default();
+    let Some(path) = authorities::bundle() else { return Ok(trust) };
+    match authorities::read(&path) {
+        Ok((_, pem)) => Ok(trust.with_pem_certificate(pem)),
+        Err(error) => Err(format!("{}: {error}", authorities::AWS)),
+    }
+}
+
+/// These authorities alone, in PEM, which were read by [`authorities::read`].
+pub fn only(pem: Vec<u8>) -> TrustStore {
+    TrustStore::empty().with_pem_certificate(pem)
 }
 
 /// What stands in the way to a server, for people: a proxy that neither this program nor its agents can use.
@@ -55,26 +67,36 @@ fn way(proxies: &Proxies, url: &str) -> Result<Option<Proxy>, String> {
 /// The SDK's client as this laptop's environment has it. The SDK itself reads `SSL_CERT_FILE`, and not `AWS_CA_BUNDLE`.
 pub fn client() -> SharedHttpClient {
     let proxies = Proxies::from_environment();
+    let (trust, refusal) = match trust() {
+        Ok(trust) => (trust, None),
+        Err(reason) => (TrustStore::empty(), Some(reason)),
+    };
     let through = |proxy: Option<Proxy>| {
+        let trust = trust.clone();
         Builder::new().build_with_connector_fn(move |settings, components| {
-            connector(proxy.as_ref(), settings.cloned(), components)
+            connector(proxy.as_ref(), trust.clone(), settings.cloned(), components)
         })
     };
     let direct = through(None);
     let proxied = proxies.all_to_aws().into_iter().map(|proxy| (proxy.url(), through(Some(proxy)))).collect();
-    SharedHttpClient::new(Routed { direct, proxied: Arc::new(proxied), proxies: Arc::new(proxies) })
+    SharedHttpClient::new(Routed { direct, proxied: Arc::new(proxied), ways: Arc::new(Ways { proxies, refusal }) })
 }
 
 /// The same for what the SDK has no call for.
 pub async fn call(request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let proxies = Proxies::from_environment();
-    let proxy = way(&proxies, request.uri()).map_err(refused)?;
-    named(proxy.as_ref().map(Proxy::url), connector(proxy.as_ref(), None, None).call(request)).await
+    call_trusting(trust().map_err(refused)?, request).await
 }
 
-/// Posts a body; the answer's status, and so much of its body at most. No proxy leads to this machine.
+async fn call_trusting(trust: TrustStore, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let proxies = Proxies::from_environment();
+    let proxy = way(&proxies, request.uri()).map_err(refused)?;
+    named(proxy.as_ref().map(Proxy::url), connector(proxy.as_ref(), trust, None, None).call(request)).await
+}
+
+/// Posts a body to a server for which these authorities vouch, or those that vouch for AWS's; the answer's status, and so
+/// much of its body at most. No proxy leads to this machine.
 pub async fn post(
-    to: &Uri,
+    (to, trusted): (&Uri, Option<&TrustStore>),
     headers: &[(HeaderName, HeaderValue)],
     (kind, body): (&str, Vec<u8>),
     most: usize,
@@ -87,7 +109,12 @@ pub async fn post(
     let request =
         request.body(HttpRequest::new(body.into()).into_body()).map_err(|error| invalid(error.to_string()))?;
     let request = HttpRequest::try_from(request).map_err(|error| invalid(error.to_string()))?;
-    let answer = if is_here(to) { connector(None, None, None).call(request).await } else { call(request).await }?;
+    let trust = trusted.cloned().map_or_else(trust, Ok).map_err(refused)?;
+    let answer = if is_here(to) {
+        connector(None, trust, None, None).call(request).await
+    } else {
+        call_trusting(trust, request).await
+    }?;
     let status = answer.status().as_u16();
     let mut body = answer.into_body();
     let mut read = Vec::new();
@@ -105,14 +132,12 @@ pub async fn post(
 
 fn connector(
     proxy: Option<&Proxy>,
+    trust: TrustStore,
     settings: Option<HttpConnectorSettings>,
     components: Option<&RuntimeComponents>,
 ) -> Connector {
     let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    if let Some(pem) = bundle().and_then(|path| std::fs::read(path).ok())
-        && let Ok(context) =
-            TlsContext::builder().with_trust_store(TrustStore::default().with_pem_certificate(pem)).build()
-    {
+    if let Ok(context) = TlsContext::builder().with_trust_store(trust).build() {
         connector.set_tls_context(context);
     }
     connector.set_connector_settings(settings);
@@ -134,14 +159,22 @@ struct Routed {
     direct: SharedHttpClient,
     /// By the proxy's address.
     proxied: Arc<BTreeMap<String, SharedHttpClient>>,
-    proxies: Arc<Proxies>,
+    ways: Arc<Ways>,
+}
+
+/// Which way a request goes.
+#[derive(Debug)]
+struct Ways {
+    proxies: Proxies,
+    /// Why none goes anywhere.
+    refusal: Option<String>,
 }
 
 impl HttpClient for Routed {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         let of = |client: &SharedHttpClient| client.http_connector(settings, components);
         let proxied = self.proxied.iter().map(|(proxy, client)| (proxy.clone(), of(client))).collect();
-        SharedHttpConnector::new(Routes { direct: of(&self.direct), proxied, proxies: Arc::clone(&self.proxies) })
+        SharedHttpConnector::new(Routes { direct: of(&self.direct), proxied, ways: Arc::clone(&self.ways) })
     }
 }
 
@@ -149,12 +182,13 @@ impl HttpClient for Routed {
 struct Routes {
     direct: SharedHttpConnector,
     proxied: BTreeMap<String, SharedHttpConnector>,
-    proxies: Arc<Proxies>,
+    ways: Arc<Ways>,
 }
 
 impl HttpConnector for Routes {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let proxy = match way(&self.proxies, request.uri()) {
+        let way = self.ways.refusal.clone().map_or_else(|| way(&self.ways.proxies, request.uri()), Err);
+        let proxy = match way {
             Ok(proxy) => proxy.map(|proxy| proxy.url()),
             Err(reason) => return HttpConnectorFuture::ready(Err(refused(reason))),
         };
@@ -217,7 +251,7 @@ mod tests {
         let request = http::Request::get("http://s3.example/").body(HttpRequest::empty().into_body());
         let request = HttpRequest::try_from(request.expect("a request")).expect("a request");
         let proxy = Proxy { scheme: Scheme::Http, authority: "127.0.0.1:1".to_owned(), login: None };
-        let answer = connector(Some(&proxy), None, None).call(request);
+        let answer = connector(Some(&proxy), TrustStore::default(), None, None).call(request);
         let error = named(Some(proxy.url()), answer).await.expect_err("nobody is there");
         assert!(text::root_cause(&error).starts_with("through the proxy http://127.0.0.1:1: "), "{error:?}");
     }

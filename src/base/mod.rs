@@ -2,6 +2,7 @@
 //!
 //! Owns none of it but the list. Must not know Kubernetes, sessions or screens.
 
+pub mod authorities;
 pub mod aws_http;
 pub mod clock;
 pub mod disk;

@@ -2,13 +2,15 @@
 //!
 //! Owns which variables count, and their forms. No value of a header is in any message.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::Exporter;
 use crate::{
     base::{
+        authorities,
+        aws_http::{self, TrustStore},
         endpoint::{base, plain},
         text,
     },
@@ -17,6 +19,8 @@ use crate::{
 
 /// Who gives the URL where no variable does.
 const OPTION: &str = "--metrics";
+/// Switches all telemetry off.
+pub const OFF: &str = "OTEL_SDK_DISABLED";
 /// Where a collector on this machine listens.
 const HERE: &str = "http://localhost:4318";
 /// What a collector's URL ends with, for metrics.
@@ -47,13 +51,17 @@ impl From<SettingsError> for Notice {
 }
 
 impl Exporter {
-    /// To the collector of that URL, or to the one that the environment names, for a session of a cluster.
+    /// To the collector of that URL, or to the one that the environment names, for a session of a cluster. `None` where the
+    /// environment has telemetry switched off.
     pub fn open(
         url: Option<&str>,
         (cluster, session): (&str, &SessionId),
         environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<Option<Self>, SettingsError> {
         let variable = |name: &str| environment(name).map(|value| value.trim().to_owned()).filter(|it| !it.is_empty());
+        if is_off(environment) {
+            return Ok(None);
+        }
         let found = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, variable(name)?)));
         let mut headers = Vec::new();
         if let Some((name, list)) = found(["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"]) {
@@ -91,14 +99,38 @@ impl Exporter {
         // What somebody has set is so.
         resource.retain(|(key, _)| !own.iter().any(|(known, _)| known == key));
         resource.extend(own);
-        Ok(Self {
+        Ok(Some(Self {
             endpoint: endpoint(url, &variable)?,
             headers,
+            trusted: trusted(&found)?,
             timeout: millis(timeouts, WITHIN)?,
             every: millis(["OTEL_METRIC_EXPORT_INTERVAL"; 2], EVERY)?,
             resource,
-        })
+        }))
     }
+}
+
+/// Whether the environment has telemetry switched off. Whatever else the variable says counts as no, by OpenTelemetry's
+/// specification.
+pub fn is_off(environment: &dyn Fn(&str) -> Option<String>) -> bool {
+    environment(OFF).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+}
+
+/// Who vouches for the collector, where a variable says that.
+fn trusted(
+    found: &dyn Fn([&'static str; 2]) -> Option<(&'static str, String)>,
+) -> Result<Option<TrustStore>, SettingsError> {
+    let of_client = [
+        ["OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"],
+        ["OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"],
+    ];
+    if let Some((name, _)) = of_client.into_iter().find_map(found) {
+        return Err(wrong(name)("certificates of clients are not supported".to_owned()));
+    }
+    let names = ["OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
+    let Some((name, path)) = found(names) else { return Ok(None) };
+    let (_, pem) = authorities::read(Path::new(&path)).map_err(|error| wrong(name)(text::line(&error)))?;
+    Ok(Some(aws_http::only(pem)))
 }
 
 /// Where metrics are posted.
@@ -142,7 +174,7 @@ mod tests {
     fn open(url: Option<&str>, variables: &[(&str, &str)]) -> Result<Exporter, SettingsError> {
         let read =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        Exporter::open(url, ("prod", &SessionId::new(7)), &read)
+        Exporter::open(url, ("prod", &SessionId::new(7)), &read).map(|exporter| exporter.expect("not switched off"))
     }
 
     #[test]
@@ -172,6 +204,9 @@ mod tests {
             ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
             ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/key.pem"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "/nowhere/mine.pem"),
         ] {
             let said = Notice::from(open(None, &[(variable, value)]).expect_err(variable)).line();
             assert!(said.contains(variable) && !said.contains("secret"), "{said}");
@@ -181,6 +216,17 @@ mod tests {
         assert_eq!(exporter.headers.len(), 2);
         assert_eq!(exporter.headers[0].1, "Bearer secret");
         assert!(!format!("{exporter:?}").contains("secret"), "{exporter:?}");
+    }
+
+    #[test]
+    fn switched_off_nothing_is_read_of_the_rest() {
+        for (value, off) in [("true", true), (" TRUE ", true), ("false", false), ("1", false), ("", false)] {
+            let read = |name: &str| (name == OFF).then(|| value.to_owned());
+            let found = Exporter::open(None, ("prod", &SessionId::new(7)), &read).expect("read");
+            assert_eq!(found.is_none(), off, "{value:?}");
+        }
+        let read = |name: &str| Some(if name == OFF { "true" } else { "grpc" }.to_owned());
+        assert!(Exporter::open(None, ("prod", &SessionId::new(7)), &read).expect("read").is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     print, read_only, recorder,
     settings::{
         agents_again, as_begun, can_stand_in, cluster_name, earlier_storage, has_a_sink, journals, logs_again, metrics,
-        out, outlets, outlets_with, permission, storage_again, target, terms,
+        out, outlets, outlets_with, permission, storage_again, switched_off, target, terms,
     },
     site,
 };
@@ -119,7 +119,7 @@ async fn sessions(
             None => {}
         }
         // A recording has these too.
-        for event in first {
+        for event in first.into_iter().chain(switched_off(&options).map(Event::Told)) {
             engine.handle(event);
         }
         if let Some(notice) = failed.take() {

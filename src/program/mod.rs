@@ -224,6 +224,9 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
     if let Some(logs) = &outlets.logs {
         headless::port_reports::check(logs).await?;
     }
+    if let Some(notice) = settings::switched_off(options) {
+        say(&format!("warning: {}", notice.line()));
+    }
     let deploys = !matches!(command, NodeCommand::Nodes { .. }) && where_it_is != Place::Local;
     if let Some(notice) = settings::image(options).unpublished().filter(|_| deploys) {
         say(&format!("warning: {}", notice.line()));

@@ -22,7 +22,7 @@ use crate::{
     model::{
         self, AgentImage, Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way,
     },
-    otlp::Exporter,
+    otlp::{self, Exporter},
     runtime::Outlets,
     session::{Permission, Terms},
     storage::Storage,
@@ -262,8 +262,14 @@ pub(super) async fn outlets(
 pub(super) fn metrics(options: &Options, cluster: &str, session: &SessionId) -> Result<Option<Arc<Exporter>>, Notice> {
     let Some(target) = &options.metrics else { return Ok(None) };
     let environment = |name: &str| std::env::var(name).ok();
-    let exporter = Exporter::open(target.url.as_deref(), (cluster, session), &environment)?;
-    Ok(Some(Arc::new(exporter)))
+    Ok(Exporter::open(target.url.as_deref(), (cluster, session), &environment)?.map(Arc::new))
+}
+
+/// That metrics were asked for and the environment has them switched off.
+pub(super) fn switched_off(options: &Options) -> Option<Notice> {
+    let is_off = options.metrics.is_some() && otlp::is_off(&|name| std::env::var(name).ok());
+    let cause = || format!("{} is true", otlp::OFF);
+    is_off.then(|| Notice::warning("no metrics are sent", cause(), "unset it to send them"))
 }
 
 pub(super) async fn outlets_with(

@@ -17,9 +17,9 @@ use aws_sdk_s3::{
     primitives::{DateTime, DateTimeFormat},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 
-use crate::base::aws_http::bundle;
+use crate::base::authorities;
 
 /// A difference of clocks that changes nothing: an answer is on its way for a while.
 const SAME: Duration = Duration::from_secs(30);
@@ -31,12 +31,8 @@ const MOST_AUTHORITIES: usize = 32;
 pub(super) fn authorities(of_another: bool) -> Result<Option<String>, String> {
     let system = std::env::var_os("SSL_CERT_FILE").filter(|path| of_another && !path.is_empty()).map(PathBuf::from);
     let mut found: Vec<CertificateDer<'static>> = Vec::new();
-    for path in bundle().into_iter().chain(system) {
-        let pem = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let certificates =
-            certificates.map_err(|error| format!("{} is not a list of certificates: {error}", path.display()))?;
-        found.extend(certificates);
+    for path in authorities::bundle().into_iter().chain(system) {
+        found.extend(authorities::read(&path)?.0);
     }
     found.retain(|der| !webpki_root_certs::TLS_SERVER_ROOT_CERTS.contains(der));
     found.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));
@@ -103,6 +99,8 @@ impl Intercept for ServerClock {
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::pem::PemObject;
+
     use super::*;
 
     #[test]

@@ -1,152 +1,53 @@
-//! The program with 1,000 nodes, each with an update a second: frame time, key to screen, CPU and memory.
+//! The program with 1,000 nodes, each with an update a second, watched or not: frame time, key to screen, CPU and memory.
 //!
 //! The whole program but its terminal device: engine, protocol and screens are real, the agents are written lines over
 //! in-memory streams in this same process, whose CPU time counts too. Run by `make bench`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
+mod crowd;
+#[path = "../../tests/support/sample.rs"]
+mod sample;
+
 use std::{
-    collections::BTreeMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
-use nodewatch_protocol::{
-    CaptureSpec, CaptureState, Dropped, FromAgent, Hello, PortsKind, PortsUpdate, Share, SignalSeries, SignalsUpdate,
-    Statistics, Update, Window, encode,
-};
+use futures::stream;
+use nodewatch_protocol::{PortsKind, PortsUpdate, SignalsUpdate, Update};
 use nodewatch_tui::{
-    agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
-    model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
+    model::{Node, NodesChange, Place, Readiness, SessionId, TunnelChange},
     runtime::{Engine, terminal},
     screens::{Action, App, Edit, Input, update},
     session::{Event, Happened, Terms},
     ui::{self, Theme},
 };
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const NODES: usize = 1000;
+use crowd::{Crowd, every_signal, name};
+
+/// How many there are.
+pub const NODES: usize = 1000;
 const KEYS: usize = 60;
 const ROWS: usize = 50_000;
 const BETWEEN_KEYS: Duration = Duration::from_millis(250);
 
-struct Crowd;
-
-fn name(index: usize) -> NodeName {
-    NodeName(format!("ip-10-0-{}-{}", index / 250, index % 250))
-}
-
-impl Site for Crowd {
-    fn nodes(&self) -> BoxStream<'static, NodesChange> {
-        let node = |index| Node {
-            name: name(index),
-            readiness: Readiness::Ready,
-            cordoned: false,
-            zone: Some("eu-west-1a".into()),
-            instance_type: Some("m5.large".into()),
-            addresses: vec![],
-            labels: BTreeMap::new(),
-            version: None,
-            uid: None,
-            created: None,
-            instance_id: None,
-            kubelet_port: None,
-            machine: Machine::default(),
-        };
-        let all = (0..NODES).map(node).collect();
-        stream::iter([NodesChange::Replaced(all)]).chain(stream::pending()).boxed()
-    }
-
-    fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
-        stream::iter(nodes).map(|node| (node, DeployProgress::Running)).chain(stream::pending()).boxed()
-    }
-
-    fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-        async {
-            let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            tokio::spawn(agent(theirs));
-            let (reader, writer) = tokio::io::split(ours);
-            Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) })
-        }
-        .boxed()
-    }
-
-    fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError::Refused("no capture here".into())) }.boxed()
-    }
-
-    fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError::Refused("no files here".into())) }.boxed()
-    }
-}
-
-/// An agent with twenty ports and a capture.
-async fn agent(stream: tokio::io::DuplexStream) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let opened = (1000..1020).map(|port| format!("tcp 0.0.0.0:{port}").parse().unwrap()).collect();
-    let spec = CaptureSpec::default();
-    for message in [
-        FromAgent::Hello(Hello::of("nodewatch-agent", "0")),
-        FromAgent::Update(Update::Ports(PortsUpdate {
-            at: 0,
-            kind: PortsKind::Snapshot,
-            opened,
-            closed: vec![],
-            more: false,
-        })),
-        FromAgent::Update(Update::Capture(CaptureState::Running { since: 0, interfaces: vec!["eth0".into()], spec })),
-    ] {
-        writer.write_all(&encode(&message).unwrap()).await.unwrap();
-    }
-    let mut asked = [0; 4096];
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut elapsed = 0;
-    loop {
-        tokio::select! {
-            read = reader.read(&mut asked) => if read.is_ok_and(|read| read > 0) { continue } else { return },
-            _ = second.tick() => {}
-        }
-        elapsed += 1000;
-        let statistics = Statistics {
-            at: elapsed,
-            elapsed,
-            packets: elapsed * 10,
-            bytes: elapsed * 9000,
-            window: Window { millis: 1000, packets: 10_000 + elapsed % 777, bytes: 9_000_000 },
-            dropped: Dropped::default(),
-            interfaces: vec![],
-            mix: vec![],
-            sizes: [1; 7],
-            flows: vec![],
-            flows_tracked: 0,
-            flows_overflow: Share::default(),
-            left_out: Share::default(),
-        };
-        let update = FromAgent::Update(Update::Statistics(Box::new(statistics)));
-        if writer.write_all(&encode(&update).unwrap()).await.is_err() {
-            return;
-        }
-    }
-}
-
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(measure());
+    for crowd in [Crowd { watched: false }, Crowd { watched: true }] {
+        runtime.block_on(measure(crowd));
+    }
     ports();
     signals();
 }
 
-async fn measure() {
+/// The whole program in front of such a crowd.
+async fn measure(crowd: Crowd) {
     let place = Place::Cluster { context: "bench".into(), flavour: None };
     let terms = Terms::new(place, SessionId::new(1), Duration::from_secs(3600));
-    let mut engine = Engine::<App>::start(terms, Arc::new(Crowd), std::env::temp_dir());
+    let mut engine = Engine::<App>::start(terms, Arc::new(crowd), std::env::temp_dir());
     while engine.state.session.nodes.is_empty() {
         let event = engine.next().await;
         engine.handle(event);
@@ -186,21 +87,40 @@ async fn measure() {
     let _ = tokio::time::timeout(BETWEEN_KEYS * (KEYS as u32), driving).await;
     let share = cpu_time().saturating_sub(cpu_before).as_secs_f64() / begin.elapsed().as_secs_f64();
 
+    let mut drawn = |app: &App| {
+        let begin = Instant::now();
+        screen.draw(|frame| drop(ui::draw(frame, app, &theme))).unwrap();
+        begin.elapsed()
+    };
     let mut frames: Vec<Duration> = (0..500)
         .map(|index| {
             engine.state.list.cursor = Some(name(index * 2));
-            let begin = Instant::now();
-            screen.draw(|frame| drop(ui::draw(frame, &engine.state, &theme))).unwrap();
-            begin.elapsed()
+            drawn(&engine.state)
         })
         .collect();
+    let mut others: Vec<Duration> = Vec::new();
+    for screen in [Action::Connections, Action::Signals, Action::Answers] {
+        update(&mut engine.state, Input::Key(screen), crowd::now());
+        others.extend((0..200).map(|_| drawn(&engine.state)));
+        update(&mut engine.state, Input::Key(Action::Back), crowd::now());
+    }
     frames.sort();
+    others.sort();
     latencies.sort();
     let at = |sorted: &[Duration], percent: usize| sorted[(sorted.len() - 1) * percent / 100];
-    println!("screens   {NODES} nodes with an update a second, 160x50");
+    let told = if crowd.watched { ", signals and symptoms" } else { "" };
+    println!("screens   {NODES} nodes with an update a second{told}, 160x50");
     println!("          frame p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&frames, 50), at(&frames, 99));
+    if crowd.watched {
+        let (pairs, answers) = (engine.state.connections.rows.len(), engine.state.session.answers.count());
+        println!("          of {pairs} pairs, all signals, {answers} answers: frame p99 {:.2?}", at(&others, 99));
+    }
     println!("          key to screen p50 {:.2?}, worst {:.2?} (goal 33 ms)", at(&latencies, 50), at(&latencies, 100));
-    println!("          {:.1} % of a core, the 1,000 agents' share included (goal 25)", share * 100.0);
+    println!(
+        "          {:.1} % of a core, the 1,000 agents' share included (goal {})",
+        share * 100.0,
+        if crowd.watched { 30 } else { 25 }
+    );
     println!("          {} at most (goal 120000 kB)", peak_memory());
 }
 
@@ -269,17 +189,7 @@ fn signals() {
     let mut app = App::new(Terms::new(place, SessionId::new(1), Duration::from_secs(3600)));
     let node = |index: usize| Node { readiness: Readiness::Ready, ..Node::named(name(index)) };
     update(&mut app, Event::Nodes(NodesChange::Replaced((0..NODES).map(node).collect())), 1);
-    let told: Vec<SignalSeries> = nodewatch_signals::SIGNALS
-        .iter()
-        .zip(0..)
-        .map(|(signal, id)| SignalSeries {
-            id,
-            name: signal.name.into(),
-            item: if signal.scope.has_items() { "eth0".into() } else { String::new() },
-            value: 1000,
-            total: 0,
-        })
-        .collect();
+    let told = every_signal();
     let tell = |app: &mut App, index: usize, update: SignalsUpdate, now: u64| {
         let event = Event::Tunnel(name(index), TunnelChange::Update(Update::Signals(update)));
         nodewatch_tui::screens::update(app, event, now);
