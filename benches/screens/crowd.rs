@@ -113,8 +113,13 @@ fn seen(node: usize, second: u64) -> [Update; 2] {
     for pair in &symptoms.pairs {
         symptoms.sums += Sums::of(pair);
     }
-    for case in &mut symptoms.cases {
+    let client = std::net::Ipv4Addr::from(0x0A64_0000 + node as u32).into();
+    for (case, told) in symptoms.cases.iter_mut().zip([0, 1]) {
         case.began += (at as i64 - sample::NOW as i64 - 2_000) * 1_000_000;
+        (case.source, case.ports.0) = (client, 30_000 + (second * 2 + told) as u16 % 20_000);
+    }
+    if !symptoms.cases.is_empty() {
+        symptoms.pairs[0].source = client;
     }
     symptoms.at = at;
     let signals = SignalsUpdate { at, moved, ..SignalsUpdate::default() };
