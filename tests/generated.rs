@@ -12,8 +12,9 @@ mod sample;
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
+use clap::{CommandFactory, error::ErrorKind};
 use nodewatch_tui::{
-    cli::SETTINGS,
+    cli::{Cli, SETTINGS},
     config::file::Config,
     headless::records::{RECORDS, schema},
     mcp,
@@ -24,6 +25,40 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
 fn root(file: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// Every command in the pages' blocks of commands has the name and the options that the program knows. What stands for a
+/// value, as URL does, need not be one.
+#[test]
+fn commands_of_the_pages_are_commands_of_the_program() {
+    let mut checked = 0;
+    for page in [
+        "README.md",
+        "docs/guide.md",
+        "docs/answers.md",
+        "docs/diagnosis.md",
+        "docs/mcp.md",
+        "docs/supply-chain.md",
+        "SECURITY.md",
+    ] {
+        let text = std::fs::read_to_string(root(page)).expect("a page");
+        // Every second part is inside of a block.
+        for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
+            let line = line.trim_start_matches("$ ").trim_start_matches("target/release/");
+            if !line.starts_with("nodewatch-tui") {
+                continue;
+            }
+            let words = shlex::split(line).unwrap_or_else(|| panic!("{page}: {line}"));
+            let words = words.into_iter().take_while(|word| !["|", ">", "&&"].contains(&word.as_str()));
+            checked += 1;
+            if let Err(error) = Cli::command().try_get_matches_from(words)
+                && matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand)
+            {
+                panic!("{page}: {line}: {error}");
+            }
+        }
+    }
+    assert!(checked > 20, "{checked}");
 }
 
 /// Holds a file to what it should say, or writes it anew.

@@ -113,7 +113,7 @@ async fn measure(crowd: Crowd) {
     println!("          frame p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&frames, 50), at(&frames, 99));
     if crowd.watched {
         let (pairs, answers) = (engine.state.connections.rows.len(), engine.state.session.answers.count());
-        println!("          of {pairs} pairs, all signals, {answers} answers: frame p99 {:.2?}", at(&others, 99));
+        println!("          of {pairs} pairs, all signals, answers: {answers}; frame p99 {:.2?}", at(&others, 99));
     }
     println!("          key to screen p50 {:.2?}, worst {:.2?} (goal 33 ms)", at(&latencies, 50), at(&latencies, 100));
     println!(

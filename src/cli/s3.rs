@@ -3,10 +3,7 @@
 use clap::Args;
 
 use super::arn;
-use crate::{
-    base::text,
-    model::{S3Url, Way},
-};
+use crate::model::{S3Url, Way};
 
 /// Where captures are in S3.
 #[derive(Debug, Clone, Args)]
@@ -60,9 +57,6 @@ pub struct CredentialsArgs {
     /// Let agents upload and report by themselves with EKS Pod Identity
     #[arg(long, requires = "service_account", conflicts_with = "irsa", hide_short_help = true)]
     pub pod_identity: bool,
-    /// Existing service account for the agents, in --namespace
-    #[arg(long, value_name = "NAME", requires = "namespace", value_parser = account, hide_short_help = true)]
-    pub service_account: Option<String>,
 }
 
 impl CredentialsArgs {
@@ -74,11 +68,4 @@ impl CredentialsArgs {
             (None, false) => Way::Grant,
         }
     }
-}
-
-/// As Kubernetes names it (RFC 1123, with dots).
-fn account(name: &str) -> Result<String, String> {
-    let good = name.len() <= 253 && name.split('.').all(text::is_dns_label);
-    let expected = || format!("invalid service account {name:?}: use lower-case letters, digits, - and .");
-    good.then(|| name.to_owned()).ok_or_else(expected)
 }

@@ -62,6 +62,9 @@ pub struct AgentArgs {
     /// When nodes pull the agent image
     #[arg(long, value_name = "POLICY", hide_short_help = true)]
     pub image_pull_policy: Option<PullPolicy>,
+    /// Existing service account for the agents, in --namespace, as for its pull secrets
+    #[arg(long, value_name = "NAME", requires = "namespace", value_parser = account, hide_short_help = true)]
+    pub service_account: Option<String>,
     /// Send the agent program into pods of this stock image, e.g. busybox:1.36
     ///
     /// For clusters that cannot pull the agent image. The stock image needs a shell. The program is verified before it
@@ -85,6 +88,13 @@ pub struct AgentArgs {
     /// Disk space for undelivered captures on each node (at most 80 % of what is free) [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = text::parse_size, hide_short_help = true)]
     pub ring_size: Option<u64>,
+}
+
+/// As Kubernetes names it (RFC 1123, with dots).
+fn account(name: &str) -> Result<String, String> {
+    let good = name.len() <= 253 && name.split('.').all(text::is_dns_label);
+    let expected = || format!("invalid service account {name:?}: use lower-case letters, digits, - and .");
+    good.then(|| name.to_owned()).ok_or_else(expected)
 }
 
 /// What goes with a session that is run here.

@@ -47,7 +47,7 @@ pub(super) fn agents(options: &Options) -> Result<AgentSettings, Notice> {
         daemonset: options.session.daemonset,
         processes: options.agents.processes,
         ring: options.agents.ring_size,
-        service_account: options.credentials.service_account.clone(),
+        service_account: options.agents.service_account.clone(),
         role: options.credentials.irsa.clone(),
         push: pushed(options)?,
         owner: user::user_at_host(),
@@ -128,7 +128,7 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
     begun.session.budget = Duration::from_millis(header.ends.saturating_sub(header.began));
     (begun.agents.processes, begun.agents.ring_size) = (agents.processes, agents.ring);
     (begun.session.reaper, begun.session.daemonset) = (agents.reaper, agents.daemonset);
-    begun.credentials.service_account.clone_from(&agents.service_account);
+    begun.agents.service_account.clone_from(&agents.service_account);
     begun.credentials.irsa.clone_from(&agents.role);
 
     let word = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -148,7 +148,7 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
         ("ring_size", both(&|args| size(args.agents.ring_size))),
         ("reaper", both(&|args| switch(args.session.reaper))),
         ("daemonset", both(&|args| switch(args.session.daemonset))),
-        ("service_account", both(&|args| word(&args.credentials.service_account))),
+        ("service_account", both(&|args| word(&args.agents.service_account))),
         ("irsa", both(&|args| word(&args.credentials.irsa))),
     ];
     // What is no setting has no default: a value was typed.
