@@ -12,6 +12,8 @@ const NODES: u32 = 200;
 const PODS: u32 = 8;
 /// Pairs that begin at each node. Each is told of at four places: at both pods, and at both nodes.
 const PAIRS: u32 = 62;
+/// Clients of who fails.
+const CLIENTS: u32 = 20;
 /// Attempts a second that fail here and there, of which nobody knows why.
 const SCATTERED: u32 = 10;
 /// Attempts a second that were answered and are told of one by one, of each node.
@@ -95,7 +97,7 @@ fn faults() -> Vec<Fault> {
         Fault::of(20, symptom(Symptom::Refused), server(50), 4),
         Fault { change: raced, answered: 10, ..Fault::of(10, symptom(Symptom::ClosedTooSoon), server(60), 4) },
         Fault { client: client(71), change: stuck, answered: 10, ..Fault::of(10, Finding::Stuck, server(70), 2) },
-        Fault { change: stalled, ..Fault::of(10, symptom(Symptom::Stalled), server(80), 4) },
+        Fault { client: client(81), change: stalled, ..Fault::of(10, symptom(Symptom::Stalled), server(80), 4) },
     ]
 }
 
@@ -184,14 +186,18 @@ impl Second {
 
     fn fault(&mut self, fault: &Fault, begun: bool) {
         let failed = if begun { fault.count } else { 0 };
-        for number in 0..failed + fault.answered.max(u32::from(!begun)) {
-            let any = End::of(fault.server.node + 1 + (number * 7 + (self.at / 1000) as u32) % (NODES - 1), number, 0);
+        let answered = if begun { fault.answered } else { CLIENTS };
+        for number in 0..failed + answered {
+            // Everybody asks DNS; others are asked by some.
+            let clients = if fault.service == Service::Dns { NODES - 1 } else { CLIENTS };
+            let client = (number * 7 + (self.at / 1000) as u32) % clients;
+            let any = End::of(fault.server.node + 1 + client, client, 0);
             let ends = (fault.client.unwrap_or(any), fault.server);
             let service = fault.service;
             if number >= failed {
                 let sums = Sums { packets: 8, segments: 8, attempts: 1, answered: 1, ..Sums::default() };
                 self.count(ends, service, 4, sums);
-                if number == failed {
+                if !begun || number == failed {
                     self.see(ends, Finding::Answered, 4, |case| case.service = service);
                 }
                 continue;

@@ -13,8 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::paths::{Sighting, TapId};
 
-/// Ways that are known.
-const MOST_WAYS: usize = 8192;
+/// Ways that are known: those of 12,000 pairs of pods.
+const MOST_WAYS: usize = 40_000;
 /// Places of which it is known what has passed there, each by who is asked, and moments of each.
 const MOST_PASSED: usize = 8192;
 const MOST_MOMENTS: usize = 128;

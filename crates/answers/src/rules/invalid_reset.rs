@@ -10,7 +10,7 @@ use crate::{
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     // From the same port the client has a connection with another address.
     let groups = view.grouped(|trouble| {
-        let stray = trouble.seen.iter().map(|it| &it.case).find(|case| case.what == Finding::Stray)?;
+        let stray = trouble.showing(Finding::Stray)?;
         // An answer to a beginning is not late: it has come past whoever was asked.
         if stray.id.is_some() {
             return None;

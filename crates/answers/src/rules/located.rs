@@ -10,12 +10,11 @@ use crate::{
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         // What was answered for an older connection is not lost.
-        let reused = trouble.seen.iter().any(|it| it.case.reused);
-        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost() && !reused);
-        segment.map(|segment| (segment, trouble.backend()))
+        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost() && !trouble.reused);
+        segment.map(|segment| (segment, trouble.backend))
     });
     let mut drafts = Vec::new();
-    for ((segment, target), hurt) in groups {
+    for ((segment, target), hurt) in groups.into_iter().filter(|(_, hurt)| hurt.len() >= ENOUGH) {
         let port = target.1;
         let (of, answered) = view.attempts_of(&hurt);
         if !view.enough(&hurt, of, ENOUGH) {

@@ -36,7 +36,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let rejected: Vec<Place> = drafts.iter().map(|draft| draft.place.clone()).collect();
     let mut dropped = view.grouped(|trouble| {
         let node = inside(trouble.segment.as_ref()).filter(|_| trouble.is_lost_attempt());
-        node.map(|node| (node.to_owned(), trouble.backend()))
+        node.map(|node| (node.to_owned(), trouble.backend))
     });
     // Not every rejection is told: ICMP errors are limited.
     dropped.retain(|(_, target), hurt| match rejected.iter().position(|place| place.target == Some(*target)) {
@@ -52,11 +52,13 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 
 /// Who has said of a connection that it is forbidden.
 fn rejected_by(trouble: &Trouble) -> Option<(IpAddr, (IpAddr, u16))> {
+    if trouble.what != Finding::Symptom(Symptom::Unreachable) {
+        return None;
+    }
     let case = trouble.first();
-    let codes = FORBIDDEN[usize::from(case.source.is_ipv6())];
-    let forbidden = trouble.what == Finding::Symptom(Symptom::Unreachable) && codes.contains(&case.amount);
+    let forbidden = FORBIDDEN[usize::from(case.source.is_ipv6())].contains(&case.amount);
     // The end itself says that nothing listens there.
-    case.other.filter(|_| forbidden && case.service == Service::Tcp).map(|teller| (teller, trouble.backend()))
+    case.other.filter(|_| forbidden && case.service == Service::Tcp).map(|teller| (teller, trouble.backend))
 }
 
 fn rejected(view: &View<'_>, teller: IpAddr, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
