@@ -161,7 +161,9 @@ impl Engine {
         self.nodes.extend(addresses.map(|(address, node)| (address, node.to_owned())));
     }
 
-    /// What a second amounts to without what nodes ask their own pods, which nothing is judged by.
+    /// What a second amounts to without what nodes ask their own pods, which nothing is judged by. Of pairs that had no room
+    /// in the line it is not known who asks: they count as others', so that where very many pairs are told of, a share of what
+    /// fails may be one that probes make larger or smaller.
     pub fn sums_of_others(&self, told: &Told) -> Sums {
         let mut sums = told.sums;
         for pair in &told.pairs {

@@ -192,6 +192,11 @@ impl Joined {
         }
     }
 
+    /// Connections that were answered were asked of one address, and have gone to the other.
+    pub(crate) fn is_translated(&self, asked: IpAddr, backend: IpAddr) -> bool {
+        self.ways.is_translated(asked, backend)
+    }
+
     /// Those of which every place that has seen them says that they were answered, as seen furthest from who asks.
     pub(crate) fn answered(&self) -> impl Iterator<Item = &Case> {
         let groups = self.groups.values().flatten();

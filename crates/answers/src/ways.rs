@@ -74,6 +74,11 @@ impl Ways {
         of_ends.or_else(of_target).or_else(of_backend).map(Vec::as_slice).filter(|way| way.contains(&first.tap))
     }
 
+    /// Something that was answered was asked of one address, and has answered at the other.
+    pub(crate) fn is_translated(&self, asked: IpAddr, backend: IpAddr) -> bool {
+        self.target.keys().any(|(_, from, to)| (from.0, to.0) == (asked, backend))
+    }
+
     /// One that was answered has passed all places of its way: which of them should have told of it, and when that was there.
     pub(crate) fn passes(&mut self, seen: &[Sighting], should_tell: impl Fn(TapId) -> Option<u64>) {
         let (Some(way), Some(last)) = (self.of(seen).map(<[TapId]>::to_vec), seen.last()) else { return };

@@ -102,6 +102,36 @@ fn what_goes_in_circles_has_hardly_any_hops_left() {
 }
 
 #[test]
+fn an_untranslated_packet_is_sure_where_something_shows_that_it_should_have_been_translated() {
+    let reset = |known: fn(&mut Cluster)| {
+        let mut cluster = Cluster::new().well();
+        known(&mut cluster);
+        let stray: fn(&mut Case) = |case| (case.other, case.id) = (Some(SERVICE), None);
+        cluster.fail_so(3, Finding::Stray, 1, stray);
+        cluster.engine.answers().first().map(|answer| (answer.code, answer.certainty))
+    };
+    let pod = |cluster: &mut Cluster| {
+        let pod = Pod { addresses: vec![SERVICE], ..pod(PodPhase::Ready) };
+        cluster.engine.journal.hears(Source::Pods, BEGIN);
+        cluster.engine.journal.pod(BEGIN, pod);
+    };
+    assert_eq!(reset(pod), None, "it is asked by its own address");
+    let found = |certainty| Some((Some(Code::InvalidReset), certainty));
+    assert_eq!(reset(|_| {}), found(Certainty::Likely));
+    let of_service = |cluster: &mut Cluster| {
+        cluster.engine.journal.service("shop/api", &[(SERVICE, 80)]);
+        cluster.engine.journal.backends(BEGIN, "shop/api", BTreeMap::from([((BACKEND, 8080), true)]));
+    };
+    assert_eq!(reset(of_service), found(Certainty::Verdict));
+    let was_seen = |cluster: &mut Cluster| {
+        let shown = Shown { destination: SERVICE, ..Shown::of(Finding::Answered, 90, cluster.now) };
+        cluster.see_until(&shown, 3);
+        cluster.pass(5);
+    };
+    assert_eq!(reset(was_seen), found(Certainty::Verdict));
+}
+
+#[test]
 fn a_handshake_that_was_complete_and_not_taken_comes_before_counters() {
     let mut cluster = Cluster::new().well();
     for (name, values) in
