@@ -192,14 +192,15 @@ fn looked_at(app: &App) -> String {
     let looked = app.session.answers.looked();
     let minute = |at: u64| time_of_day(at).chars().take(5).collect::<String>();
     format!(
-        "{}, {} watched {}-{}   {} attempts, {} failed, {} delayed",
+        "{}, {} watched {}-{}   {} attempts, {} failed, {} delayed{}",
         counted(looked.nodes, "node"),
         counted(looked.taps, "interface"),
         minute(looked.since),
         minute(looked.until),
         looked.attempts,
         looked.failed,
-        looked.delayed
+        looked.delayed,
+        words::by_each(&looked)
     )
 }
 
