@@ -228,6 +228,7 @@ fn nothing(app: &App, rows: bool, narrowed: bool, width: usize, theme: &Theme) -
     let mut put = |text: &str, style: Style| lines.extend(wrapped_lines(text, 2, width, style));
     if narrowed {
         put(&theme.keys.fill("no answer that stands matches: {back} shows all, {connections} how many attempts of each pair have failed"), theme.plain);
+        app.why_counts().iter().for_each(|line| put(&visible(line), theme.plain));
         if !rows {
             return lines;
         }
