@@ -102,6 +102,27 @@ fn what_goes_in_circles_has_hardly_any_hops_left() {
 }
 
 #[test]
+fn a_reset_that_the_node_has_made_itself_is_its_rules_and_not_the_servers() {
+    let refused = |hops: u8, last: usize| {
+        let mut cluster = Cluster::new().well();
+        let change: fn(&mut Case) = match hops {
+            64 => |case| (case.by_server, case.refusal_hops) = (true, Some(64)),
+            _ => |case| (case.by_server, case.refusal_hops) = (true, Some(61)),
+        };
+        cluster.fail_so(6, REFUSED, last, change);
+        cluster
+    };
+    let cluster = refused(64, 0);
+    let found = cluster.is(Code::PolicyDrop, Certainty::Verdict);
+    assert_eq!(found.place.node.as_deref(), Some("a"));
+    assert!(found.text.contains("were refused by a itself"), "{}", found.text);
+    // It has come from elsewhere, or the server's pod has seen what it refuses.
+    for cluster in [refused(61, 0), refused(64, 3)] {
+        assert_eq!(codes(&cluster), [], "{:?}", cluster.engine.answers());
+    }
+}
+
+#[test]
 fn an_untranslated_packet_is_sure_where_something_shows_that_it_should_have_been_translated() {
     let reset = |known: fn(&mut Cluster)| {
         let mut cluster = Cluster::new().well();
