@@ -102,6 +102,26 @@ fn what_goes_in_circles_has_hardly_any_hops_left() {
 }
 
 #[test]
+fn what_is_for_the_node_itself_is_not_lost_beyond_it() {
+    let lost = |own: bool| {
+        let mut cluster = Cluster::new();
+        cluster.engine.nodes_have(own.then_some((BACKEND, "b")).into_iter());
+        for number in 0..6 {
+            cluster.see_until(&Shown::of(UNANSWERED, 100 + number, cluster.now), 2);
+            cluster.count(BACKEND, Service::Tcp, 1, 0);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        let first = cluster.first();
+        (first.title(), first.next[0].clone())
+    };
+    assert_eq!(lost(false).0, "lost beyond eth0 of b");
+    let (title, next) = lost(true);
+    assert_eq!(title, "lost inside b");
+    assert_eq!(next, "ss -ltn 'sport = :8080'; nft list ruleset    # on b, which has 10.0.2.7");
+}
+
+#[test]
 fn a_reset_that_the_node_has_made_itself_is_its_rules_and_not_the_servers() {
     let refused = |hops: u8, last: usize| {
         let mut cluster = Cluster::new().well();
