@@ -191,16 +191,19 @@ fn heading(app: &App) -> String {
 fn looked_at(app: &App) -> String {
     let looked = app.session.answers.looked();
     let minute = |at: u64| time_of_day(at).chars().take(5).collect::<String>();
+    // What two nodes have seen each of them counts.
+    let (watched, added) = if looked.nodes > 1 { ("", "added up: ") } else { ("watched ", "") };
     format!(
-        "{}, {} watched {}-{}   {} attempts, {} failed, {} delayed{}",
+        "{}, {} {}{}-{}   {}{} attempts, {} failed, {} delayed",
         counted(looked.nodes, "node"),
         counted(looked.taps, "interface"),
+        watched,
         minute(looked.since),
         minute(looked.until),
+        added,
         looked.attempts,
         looked.failed,
-        looked.delayed,
-        words::by_each(&looked)
+        looked.delayed
     )
 }
 
