@@ -148,7 +148,7 @@ impl Second {
         let number = (self.at / 1000 % 1000) as u32 * 4000 + self.count;
         let port = 32_768 + (number % 28_000) as u16;
         for (place, (node, interface)) in Self::way(client, server).take(places).enumerate() {
-            let at = (self.at * 1_000_000) as i64 - 500_000_000;
+            let at = (self.at * 1_000_000) as i64 - 900_000_000 + i64::from(self.count) * 500_000;
             let (source, asked) = ((client.address(), port), (server.address(), server.port));
             let case = Case::of(what, Service::Tcp, source, asked, at);
             let id = Some((number.wrapping_mul(0x9E37_79B1), 1 + self.at as u32));
