@@ -69,8 +69,20 @@ pub(super) fn opening(answers: &AnswersSummary, days: Days) -> Vec<String> {
     let found = answers.standing.iter().chain(&answers.over).any(|answer| answer.certainty != Certainty::Note);
     if found {
         lines.push(format!(
-            "Looked at {span} ({over}): {} attempts, {} failed, {} delayed.",
-            looked.attempts, looked.failed, looked.delayed
+            "Looked at {span} ({over}): {} attempts, {} failed, {} delayed{}.",
+            looked.attempts,
+            looked.failed,
+            looked.delayed,
+            words::by_each(looked)
+        ));
+        lines.extend(answers.withheld.iter().map(|what| format!("Not told here: {what}.")));
+    } else if let Some(what) = &answers.withheld {
+        lines.push(format!(
+            "No answer is told here: {what}. Looked at {span} ({over}): {} attempts, {} failed, {} delayed{}.",
+            looked.attempts,
+            looked.failed,
+            looked.delayed,
+            words::by_each(looked)
         ));
     } else {
         lines.push(format!("Found: {}, {span}.", words::nothing(looked, &over)));

@@ -143,6 +143,33 @@ fn everything_that_was_seen_is_told_in_both_forms() {
 }
 
 #[test]
+fn where_answers_are_silenced_no_report_says_that_no_cause_was_found() {
+    let mut summary = summary("node-1");
+    summary.answers = crate::model::AnswersSummary::default();
+    summary.answers.looked = nodewatch_answers::Looked {
+        since: NOW,
+        until: NOW + 60_000,
+        nodes: 2,
+        taps: 2,
+        attempts: 12,
+        failed: 6,
+        ..nodewatch_answers::Looked::default()
+    };
+    let told = "12 attempts, 6 failed, 0 delayed (each node counts what it sees)";
+    for report in both(&summary) {
+        assert!(report.contains("no cause found: 6 failed"), "{report}");
+    }
+    summary.answers.withheld = Some("1 answer silenced (N-11)".into());
+    for report in both(&summary) {
+        assert!(
+            report.contains("No answer is told here: 1 answer silenced (N-11).") && report.contains(told),
+            "{report}"
+        );
+        assert!(!report.contains("no cause found"), "{report}");
+    }
+}
+
+#[test]
 fn the_most_important_comes_first_and_the_same_in_both_forms() {
     let order = [
         "accept queue full",

@@ -69,6 +69,9 @@ pub struct AnswersSummary {
     pub looked: Looked,
     /// What could not be seen, a sentence each.
     pub not_seen: Vec<String>,
+    /// Answers that somebody has silenced, in words: how many, and of which codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
 }
 
 impl AnswersSummary {
@@ -108,7 +111,7 @@ impl AnswersSummary {
                 left_out: before.left_out.saturating_add(now.left_out),
             },
         };
-        Self { standing: later.standing, over, looked, not_seen: later.not_seen }
+        Self { standing: later.standing, over, looked, not_seen: later.not_seen, withheld: later.withheld }
     }
 }
 

@@ -2,9 +2,14 @@
 //!
 //! Owns how the two are written, what they are in addresses, and which answers and connections are about them. Pure.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use nodewatch_answers::Answer;
+use nodewatch_protocol::Sums;
 
 use super::{App, Layer, Screen, cursor::Cursor};
 use crate::{
@@ -15,6 +20,9 @@ use crate::{
 /// Names that are told where one is unknown, and how much alike they have to be.
 const NEAR: usize = 3;
 const ALIKE: f64 = 0.8;
+
+/// Places whose counts are told.
+const PLACES: usize = 6;
 
 /// Who asks, and who is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +126,32 @@ impl App {
             _ => return Err("why SOURCE TARGET: two of them, each with :PORT where that is known".to_owned()),
         }
         Ok(Vec::new())
+    }
+
+    /// What each place has counted of the pair that is asked about since it was first seen there, a line each, those first
+    /// that have seen most; nothing where none is asked about.
+    pub fn why_counts(&self) -> Vec<String> {
+        let Some(why) = &self.answers.why else { return Vec::new() };
+        let mut counted: BTreeMap<(&str, &str), Sums> = BTreeMap::new();
+        for (name, state) in &self.session.nodes {
+            for (key, pair) in state.seen.watch.pairs().filter(|(key, _)| why.takes(key)) {
+                *counted.entry((&key.interface, &name.0)).or_default() += pair.all;
+            }
+        }
+        let mut counted: Vec<_> = counted.into_iter().collect();
+        counted.sort_by_key(|(_, sums)| Reverse(sums.attempts));
+        if counted.is_empty() {
+            return vec![format!("no packet of {} was seen where it is watched", why.text())];
+        }
+        let more = counted.len().saturating_sub(PLACES);
+        let line = |((interface, node), sums): &((&str, &str), Sums)| {
+            let Sums { attempts, answered, failed, delayed, .. } = sums;
+            format!(
+                "{interface} of {node}: {attempts} attempts, {answered} answered, {failed} failed, {delayed} delayed"
+            )
+        };
+        let lines = counted.iter().take(PLACES).map(line);
+        lines.chain((more > 0).then(|| format!("and {more} more places"))).collect()
     }
 
     /// Answers and connections of all pairs again.

@@ -300,7 +300,8 @@ impl Session {
             standing: self.answers.current().map(written).collect(),
             over: self.answers.history().map(written).collect(),
             looked: self.answers.looked(),
-            not_seen: self.answers.withheld().into_iter().chain(self.blind_spots()).collect(),
+            not_seen: self.blind_spots(),
+            withheld: self.answers.withheld(),
         }
     }
 

@@ -191,12 +191,16 @@ fn heading(app: &App) -> String {
 fn looked_at(app: &App) -> String {
     let looked = app.session.answers.looked();
     let minute = |at: u64| time_of_day(at).chars().take(5).collect::<String>();
+    // What two nodes have seen each of them counts.
+    let (watched, added) = if looked.nodes > 1 { ("", "added up: ") } else { ("watched ", "") };
     format!(
-        "{}, {} watched {}-{}   {} attempts, {} failed, {} delayed",
+        "{}, {} {}{}-{}   {}{} attempts, {} failed, {} delayed",
         counted(looked.nodes, "node"),
         counted(looked.taps, "interface"),
+        watched,
         minute(looked.since),
         minute(looked.until),
+        added,
         looked.attempts,
         looked.failed,
         looked.delayed
@@ -227,6 +231,7 @@ fn nothing(app: &App, rows: bool, narrowed: bool, width: usize, theme: &Theme) -
     let mut put = |text: &str, style: Style| lines.extend(wrapped_lines(text, 2, width, style));
     if narrowed {
         put(&theme.keys.fill("no answer that stands matches: {back} shows all, {connections} how many attempts of each pair have failed"), theme.plain);
+        app.why_counts().iter().for_each(|line| put(&visible(line), theme.plain));
         if !rows {
             return lines;
         }

@@ -62,6 +62,26 @@ pub const FAULTS: &[Fault] = &[
         lab.hear(WELL);
         lab.end_job(second);
     }),
+    Fault::new("an endpoint has left", Code::EndpointGone, |lab, variant| {
+        let (port, backend) = (port(variant), port(variant).parse().expect("a port"));
+        let address = lab.service(80, backend);
+        lab.endpoints(backend, &[1, 2]);
+        lab.job("srv", "server.py", &["plain", &port]);
+        let second = lab.job("srv2", "server.py", &["plain", &port]);
+        lab.job("cli", "client.py", &["once", &address, "80", between(variant)]);
+        lab.hear(WELL);
+        // The rules of the client's node still lead there.
+        lab.endpoints(backend, &[1]);
+        lab.end_job(second);
+    }),
+    Fault::new("a rule rejects by a reset", Code::PolicyDrop, |lab, variant| {
+        plain(lab, variant);
+        lab.nft(
+            "a",
+            "add table inet f; add chain inet f e { type filter hook forward priority 0; }; \
+             add rule inet f e tcp flags & (syn|ack) == syn numgen random mod 2 < 1 reject with tcp reset",
+        );
+    }),
     Fault::new("a policy drops", Code::PolicyDrop, |lab, variant| {
         plain(lab, variant);
         let share = ["2 < 1", "3 < 1", "2 < 1"][variant % 3];

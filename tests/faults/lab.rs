@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_answers::Answer;
+use nodewatch_answers::{Answer, News, Source};
 use nodewatch_protocol::{FromAgent, Hello, Request, SignalSeries, SignalsUpdate, ToAgent, Update, WatchSpec};
 use nodewatch_testing::{
     agent::Agent,
@@ -251,6 +251,14 @@ impl Lab {
     /// As long as that.
     pub fn hear(&mut self, long: Duration) {
         self.until(long, |_| false);
+    }
+
+    /// The API server has said which servers take a service's traffic on that port.
+    pub fn endpoints(&mut self, port: u16, servers: &[u8]) {
+        let backends = servers.iter().map(|number| (self.server(*number).parse().expect("an address"), port, true));
+        let (name, service) = ("shop/api-x1".to_owned(), "shop/api".to_owned());
+        let slice = News::Slice { name, service, backends: backends.collect() };
+        self.feed(Event::Changes(vec![News::Lists(Source::Endpoints), slice, News::Listed(Source::Endpoints)]));
     }
 
     /// A counter of a kind of interface that is not here has risen.

@@ -284,6 +284,13 @@ fn why_narrows_answers_and_connections_to_a_pair() {
     assert_eq!((titles(&app).len(), app.answers.why.is_none()), (1, true));
     command(&mut app, "why web-1 10.0.1.55:9090");
     assert!(titles(&app).is_empty(), "another port");
+    let shown = drawn(&app, 100, 24);
+    assert!(shown.contains("no packet of web-1 to 10.0.1.55:9090 was seen where it is watched"), "{shown}");
+    let other = symptoms("eth0", vec![pair("10.0.2.9", "10.0.9.9", 80, &[(Symptom::Refused, 1)])]);
+    feed(&mut app, [tunnel("a", told(other))]);
+    command(&mut app, "why 10.0.2.9 10.0.9.9:80");
+    let shown = drawn(&app, 100, 24);
+    assert!(shown.contains("eth0 of a: 12 attempts, 11 answered, 1 failed, 0 delayed"), "{shown}");
     command(&mut app, "why");
     assert_eq!(titles(&app).len(), 1);
     command(&mut app, "why shop/web-1 shop/apu-1");

@@ -3,7 +3,8 @@
 //! Owns which rule goes first where several fit, what is forgotten when, and the bounds of memory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
@@ -15,21 +16,20 @@ use crate::{
     Answer, Certainty, Code, Journal, Pair, Runner, Source, Told,
     alive::{self, Alive},
     joined::Joined,
-    paths::{Sighting, TapId, Trouble},
+    pairs::{Pairs, Target},
+    paths::{Sighting, Trouble},
     places::Places,
     rules,
     seconds::Seconds,
     signals::Signals,
     standing::{Found, Standing},
-    view::{Draft, Target, View},
+    view::{Draft, View},
 };
 
 /// Milliseconds that are judged together.
 const WINDOW: u64 = 60_000;
 /// Targets of which it is known what a link on their way takes.
 const MOST_MTU: usize = 8_000;
-/// Seconds of pairs are summed so many at once, in milliseconds.
-const STEP: u64 = 5_000;
 /// A clock that goes back by more, in milliseconds, was set.
 const SET_BACK: u64 = 5_000;
 
@@ -64,18 +64,13 @@ pub struct Looked {
     pub left_out: u64,
 }
 
-/// What was counted in a step.
-type StepSums = FxHashMap<(Target, TapId), Sums>;
-
 /// Everything that is known.
 #[derive(Debug, Clone)]
 pub struct Engine {
     places: Places,
     seconds: Seconds,
     joined: Joined,
-    /// Sums by step, and of all steps of the window.
-    steps: VecDeque<(u64, StepSums)>,
-    pairs: FxHashMap<Target, BTreeMap<TapId, Sums>>,
+    pairs: Pairs,
     mtu: BTreeMap<IpAddr, u32>,
     signals: Signals,
     alive: Alive,
@@ -106,8 +101,7 @@ impl Engine {
             places: Places::default(),
             seconds: Seconds::default(),
             joined: Joined::default(),
-            steps: VecDeque::new(),
-            pairs: FxHashMap::default(),
+            pairs: Pairs::default(),
             mtu: BTreeMap::new(),
             signals: Signals::default(),
             alive: Alive::default(),
@@ -137,21 +131,13 @@ impl Engine {
         self.others += self.sums_of_others(told);
         self.looked.left_out = self.looked.left_out.saturating_add(told.left_out);
         self.looked.one_direction = self.looked.one_direction.saturating_add(told.one_direction);
-        let step = now / STEP;
-        if self.steps.back().is_none_or(|(at, _)| *at < step) {
-            self.steps.push_back((step, FxHashMap::default()));
-        }
         for pair in &told.pairs {
             let Some(tap) = place(pair.interface) else { continue };
             let Pair { destination, port, .. } = *pair;
             let target = Target { destination, port, dns: pair.service == Service::Dns };
-            if pair.sums.answered > 0 {
+            if self.pairs.put(now, target, tap, &pair.sums) {
                 self.alive.answers((destination, port), now);
             }
-            if let Some((_, sums)) = self.steps.back_mut() {
-                *sums.entry((target, tap)).or_default() += pair.sums;
-            }
-            *self.pairs.entry(target).or_default().entry(tap).or_default() += pair.sums;
             if let Some(mtu) = pair.mtu.filter(|_| self.mtu.len() < MOST_MTU) {
                 self.mtu.insert(pair.destination, mtu);
             }
@@ -175,7 +161,9 @@ impl Engine {
         self.nodes.extend(addresses.map(|(address, node)| (address, node.to_owned())));
     }
 
-    /// What a second amounts to without what nodes ask their own pods, which nothing is judged by.
+    /// What a second amounts to without what nodes ask their own pods, which nothing is judged by. Of pairs that had no room
+    /// in the line it is not known who asks: they count as others', so that where very many pairs are told of, a share of what
+    /// fails may be one that probes make larger or smaller.
     pub fn sums_of_others(&self, told: &Told) -> Sums {
         let mut sums = told.sums;
         for pair in &told.pairs {
@@ -235,9 +223,11 @@ impl Engine {
         let view = View {
             window: (now.saturating_sub(WINDOW), now),
             taps,
+            with_pods: taps.iter().filter(|tap| tap.role == Role::Pod).map(|tap| tap.node.as_str()).collect(),
             troubles: &troubles,
             dead: &dead,
             pairs: &self.pairs,
+            summed: RefCell::default(),
             mtu: &self.mtu,
             signals: &self.signals,
             journal: &self.journal,
@@ -246,9 +236,8 @@ impl Engine {
             joined: &self.joined,
             idle: self.idle,
         };
-        let drafts = settle(rules::all(&view));
-        let explained: BTreeSet<usize> = drafts.iter().flat_map(|draft| draft.hurt.iter().copied()).collect();
-        let unexplained = |(at, trouble): &(usize, &&Trouble)| trouble.what.is_felt() && !explained.contains(at);
+        let (drafts, owners) = settle(rules::all(&view), troubles.len());
+        let unexplained = |(at, trouble): &(usize, &&Trouble)| trouble.what.is_felt() && owners[*at].is_none();
         self.looked.unexplained = troubles.iter().enumerate().filter(unexplained).count() as u64;
         let watched = || taps.iter().filter(|tap| tap.is_watched(now));
         self.looked.taps = watched().count();
@@ -268,7 +257,6 @@ impl Engine {
     fn set_back(&mut self, now: u64) {
         self.joined.clear();
         self.seconds.clear();
-        self.steps.clear();
         self.pairs.clear();
         self.mtu.clear();
         self.signals.set_back(now);
@@ -282,8 +270,6 @@ impl Engine {
     /// Who is asked has answered nobody for long, and is no endpoint of any service: a scan, or an old setting.
     fn is_dead(&self, trouble: &Trouble, now: u64) -> bool {
         let heard = self.journal.since(Source::Endpoints).is_some() && self.journal.since(Source::Services).is_some();
-        let case = trouble.first();
-        let is_asked = matches!(case.service, Service::Tcp | Service::Dns);
         let nobodys = |(address, port): (IpAddr, u16)| {
             self.alive.is_silent((address, port), now)
                 && self.journal.service_at(address, port).is_none()
@@ -296,8 +282,12 @@ impl Engine {
                 .get(usize::from(it.tap.0))
                 .is_some_and(|tap| tap.first.saturating_add(alive::LONG) <= now)
         };
-        let is_meant = heard && is_asked && trouble.is_attempt() && trouble.seen.iter().any(listened);
-        is_meant && nobodys((case.destination, case.ports.1)) && nobodys(trouble.backend())
+        if !heard || !trouble.is_attempt() || !nobodys(trouble.backend) {
+            return false;
+        }
+        let case = trouble.first();
+        let is_asked = matches!(case.service, Service::Tcp | Service::Dns);
+        is_asked && nobodys((case.destination, case.ports.1)) && trouble.seen.iter().any(listened)
     }
 
     fn forget_old(&mut self, now: u64) {
@@ -305,22 +295,8 @@ impl Engine {
         self.signals.forget_old(now);
         let felt = self.joined.forget(now, old);
         self.looked.left_out = self.looked.left_out.saturating_add(felt);
-        while self.steps.front().is_some_and(|(step, _)| step.saturating_add(1).saturating_mul(STEP) < old) {
-            let Some((_, gone)) = self.steps.pop_front() else { break };
-            for ((target, tap), sums) in gone {
-                let Some(taps) = self.pairs.get_mut(&target) else { continue };
-                if let Some(known) = taps.get_mut(&tap) {
-                    *known -= sums;
-                    if known.packets == 0 && known.attempts == 0 {
-                        taps.remove(&tap);
-                    }
-                }
-                if taps.is_empty() {
-                    self.pairs.remove(&target);
-                }
-            }
-        }
-        if self.steps.is_empty() {
+        self.pairs.forget(old);
+        if self.pairs.is_empty() {
             self.mtu.clear();
         }
     }
@@ -352,31 +328,32 @@ fn order(draft: &Draft) -> (Option<Certainty>, bool, usize) {
     (draft.certainty, !draft.exact, place.unwrap_or(ORDER.len()))
 }
 
-/// Each trouble belongs to one answer. What another one fits as well is its runner-up.
-fn settle(mut drafts: Vec<Draft>) -> Vec<Draft> {
+/// Each of so many troubles belongs to one answer, which is told by its place. What another one fits as well is its runner-up.
+fn settle(mut drafts: Vec<Draft>, troubles: usize) -> (Vec<Draft>, Vec<Option<usize>>) {
     drafts.sort_by_key(order);
+    let mut owners: Vec<Option<usize>> = vec![None; troubles];
     let mut settled: Vec<Draft> = Vec::new();
     for mut draft in drafts {
         let before = draft.hurt.len();
         let mut taken = None;
-        draft.hurt.retain(|at| {
-            let owner = settled.iter().position(|other| other.hurt.contains(at));
-            taken = taken.or(owner);
-            owner.is_none()
+        draft.hurt.retain(|&at| {
+            taken = taken.or(owners[at]);
+            owners[at].is_none()
         });
         let gone = before - draft.hurt.len();
         if let (Some(owner), Some(code)) = (taken, draft.code)
             && gone * 2 >= before
         {
-            let owner = &mut settled[owner];
+            let owner: &mut Draft = &mut settled[owner];
             if owner.runner_up.is_none() && owner.code.is_some_and(|other| other != code) {
                 owner.runner_up = Some(Runner { code, check: rules::check(code).to_owned() });
             }
             continue;
         }
         if before == 0 || !draft.hurt.is_empty() {
+            draft.hurt.iter().for_each(|&at| owners[at] = Some(settled.len()));
             settled.push(draft);
         }
     }
-    settled
+    (settled, owners)
 }

@@ -37,8 +37,8 @@ fn identity(case: &Case) -> Identity {
 const TOGETHER: u64 = 5_000_000_000;
 /// Beginnings of one attempt have clocks that differ by less: two minutes, of clocks that count milliseconds.
 const CLOCKS: u32 = 120_000;
-/// Sightings that are kept.
-const MOST_SIGHTINGS: usize = 16_000;
+/// Sightings that are kept: a minute of 200 connections a second, each seen at four places.
+const MOST_SIGHTINGS: usize = 48_000;
 /// With more of attempts that were answered, half as many are taken; with fewer, twice as many.
 const MOST_ANSWERED: usize = 6_000;
 const FEW_ANSWERED: usize = 1_500;
@@ -54,7 +54,7 @@ pub(crate) struct Joined {
     /// Connections so far.
     count: u64,
     sightings: usize,
-    /// When something that was felt had no room last.
+    /// When the latest was first heard of that has no room any more.
     no_room: Option<u64>,
     /// Sightings of attempts that were answered, and how often the number of those that are taken was halved.
     answered: usize,
@@ -122,11 +122,7 @@ impl Joined {
             };
             self.order.retain(is_known);
         }
-        let felt = self.make_room();
-        if felt > 0 {
-            self.no_room = Some(now);
-        }
-        felt
+        self.make_room()
     }
 
     fn make_room(&mut self) -> u64 {
@@ -138,6 +134,7 @@ impl Joined {
             for gone in groups.extract_if(.., |group| group.number == number) {
                 self.sightings -= gone.seen.len();
                 felt += u64::from(gone.seen.iter().any(|it| it.case.what.is_felt()));
+                self.no_room = self.no_room.max(Some(gone.heard.0));
             }
             if groups.is_empty() {
                 self.groups.remove(&key);
@@ -186,12 +183,18 @@ impl Joined {
         let ways = self.ways.len();
         let known = Known { taps, seconds, ways: &self.ways, clocks: &self.clocks, no_room: self.no_room };
         for group in self.groups.values_mut().flatten().filter(|group| settled(group)) {
-            let old = group.trouble.as_ref().is_some_and(|(trouble, at)| trouble.way_is_unknown && *at != ways);
+            let is_old = |(trouble, at): &(Trouble, usize)| trouble.way_is_unknown && *at != ways;
+            let old = group.trouble.as_ref().is_some_and(is_old) && self.ways.of(&group.seen).is_some();
             if (group.fresh || old) && !group.is_answered() {
                 group.trouble = Some((known.trouble(group), ways));
                 group.fresh = false;
             }
         }
+    }
+
+    /// Connections that were answered were asked of one address, and have gone to the other.
+    pub(crate) fn is_translated(&self, asked: IpAddr, backend: IpAddr) -> bool {
+        self.ways.is_translated(asked, backend)
     }
 
     /// Those of which every place that has seen them says that they were answered, as seen furthest from who asks.
@@ -203,10 +206,11 @@ impl Joined {
     /// Connections that show something, in the order in which they have failed.
     pub(crate) fn troubles(&self) -> Vec<&Trouble> {
         let groups = self.groups.values().flatten();
-        let mut troubles: Vec<&Trouble> =
-            groups.filter_map(|group| group.trouble.as_ref().map(|(trouble, _)| trouble)).collect();
-        troubles.sort_by_key(|trouble| (trouble.at, trouble.first().source, trouble.first().ports));
-        troubles
+        let mut troubles: Vec<(i64, &Trouble)> =
+            groups.filter_map(|group| group.trouble.as_ref().map(|(trouble, _)| (trouble.at, trouble))).collect();
+        let ends = |trouble: &Trouble| (trouble.first().source, trouble.first().ports);
+        troubles.sort_by(|one, other| one.0.cmp(&other.0).then_with(|| ends(one.1).cmp(&ends(other.1))));
+        troubles.into_iter().map(|(_, trouble)| trouble).collect()
     }
 }
 
@@ -257,6 +261,19 @@ mod tests {
         let ends = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
         let case = Case::of(what, Service::Tcp, (ends[0], 40_000), (ends[1], 80), (began * 1_000_000) as i64);
         Case { id: Some((number, 7)), ..case }
+    }
+
+    #[test]
+    fn only_what_is_as_old_as_those_without_room_may_have_been_seen_where_nobody_knows() {
+        const BEGIN: u64 = 1_700_000_000_000;
+        let mut joined = Joined::default();
+        for number in 0..MOST_SIGHTINGS as u32 + 100 {
+            let heard = BEGIN + u64::from(number);
+            let case = case(Finding::Symptom(Symptom::Unanswered), number, heard);
+            joined.put(Sighting { tap: TapId(0), heard, case }, &[]);
+        }
+        let now = BEGIN + MOST_SIGHTINGS as u64 + 100;
+        assert_eq!((joined.forget(now, now - 60_000), joined.no_room), (100, Some(BEGIN + 99)));
     }
 
     #[test]

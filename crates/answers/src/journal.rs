@@ -269,6 +269,11 @@ impl Journal {
         self.by_address.get(&(address, port)).map(String::as_str)
     }
 
+    /// It is one of that service's cluster addresses.
+    pub fn is_address_of(&self, address: IpAddr, service: &str) -> bool {
+        self.services.get(service).is_some_and(|addresses| addresses.iter().any(|(known, _)| *known == address))
+    }
+
     /// The service that a backend belongs to, or belonged to.
     pub fn service_of(&self, address: IpAddr, port: u16) -> Option<&str> {
         self.backends.service_of((address, port))

@@ -16,6 +16,7 @@ mod group;
 mod joined;
 mod journal;
 mod lost;
+mod pairs;
 mod paths;
 mod places;
 mod rules;

@@ -7,7 +7,7 @@ use nodewatch_protocol::{Finding, Role, Symptom};
 use crate::{
     clocks::Clocks,
     group::{Group, SETTLED, ahead, is_same_beginning},
-    paths::{Segment, Sighting, Tap, TapId, Trouble},
+    paths::{Segment, Sighting, Tap, TapId, Trouble, rank},
     seconds::Seconds,
     ways::Ways,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Known<'a> {
     pub(crate) seconds: &'a Seconds,
     pub(crate) ways: &'a Ways,
     pub(crate) clocks: &'a Clocks,
-    /// When something that was told had no room here last.
+    /// When the latest was first heard of that had no room here: what has failed since then is here, wherever it was seen.
     pub(crate) no_room: Option<u64>,
 }
 
@@ -47,7 +47,11 @@ impl Known<'_> {
         let missing: Vec<TapId> = behind.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
         let segment = segment(&seen, what, way, &missing, self);
         let (number, way_is_unknown) = (group.number, way.is_empty());
-        Trouble { number, seen, what, at, missing, segment, way_is_unknown }
+        let asked = |it: &Sighting| (it.case.destination, it.case.ports.1);
+        let backend = asked(&seen[seen.len() - 1]);
+        let is_translated = seen.iter().any(|it| asked(it) != backend);
+        let reused = seen.iter().any(|it| it.case.reused);
+        Trouble { number, seen, what, at, missing, segment, way_is_unknown, backend, is_translated, reused }
     }
 
     /// Where that place has not seen it, it was not there: it was watched then, has lost nothing, had room for all that it
@@ -76,19 +80,6 @@ fn is_later(what: Finding) -> bool {
         }
         Finding::Stuck | Finding::Stray => true,
         Finding::Answered | Finding::AnswerRepeated | Finding::NotAccepted | Finding::AnswerTooLate => false,
-    }
-}
-
-fn rank(what: Finding) -> u8 {
-    match what {
-        Finding::NotAccepted => 0,
-        Finding::Stray => 1,
-        Finding::Stuck => 2,
-        Finding::Symptom(symptom) if symptom.is_failure() => 3,
-        Finding::Symptom(symptom) if symptom.is_judged() => 4,
-        Finding::Symptom(_) | Finding::AnswerTooLate => 5,
-        Finding::AnswerRepeated => 6,
-        Finding::Answered => 7,
     }
 }
 

@@ -106,6 +106,20 @@ impl Segment {
     }
 }
 
+/// How grave a finding is: where places have seen several of one connection, it shows the first.
+pub(crate) fn rank(what: Finding) -> u8 {
+    match what {
+        Finding::NotAccepted => 0,
+        Finding::Stray => 1,
+        Finding::Stuck => 2,
+        Finding::Symptom(symptom) if symptom.is_failure() => 3,
+        Finding::Symptom(symptom) if symptom.is_judged() => 4,
+        Finding::Symptom(_) | Finding::AnswerTooLate => 5,
+        Finding::AnswerRepeated => 6,
+        Finding::Answered => 7,
+    }
+}
+
 /// A case, where and when it was heard of.
 #[derive(Debug, Clone)]
 pub(crate) struct Sighting {
@@ -132,6 +146,12 @@ pub(crate) struct Trouble {
     pub(crate) segment: Option<Segment>,
     /// Which way connections of its kind take is not known.
     pub(crate) way_is_unknown: bool,
+    /// Who is asked in the end, after all translation that was seen.
+    pub(crate) backend: (IpAddr, u16),
+    /// Not all have seen the same address and port asked.
+    pub(crate) is_translated: bool,
+    /// The end that was asked has answered for an older connection between the same ports first.
+    pub(crate) reused: bool,
 }
 
 impl Trouble {
@@ -146,14 +166,16 @@ impl Trouble {
         &self.seen[self.seen.len() - 1].case
     }
 
-    /// Who is asked in the end, after all translation that was seen.
-    pub(crate) fn backend(&self) -> (IpAddr, u16) {
-        (self.last().destination, self.last().ports.1)
+    /// The first of them that shows that.
+    pub(crate) fn showing(&self, what: Finding) -> Option<&Case> {
+        // It shows nothing that is graver than what it shows.
+        let may = rank(self.what) <= rank(what);
+        self.seen.iter().filter(|_| may).map(|it| &it.case).find(|case| case.what == what)
     }
 
     /// One of them shows that.
     pub(crate) fn shows(&self, what: Finding) -> bool {
-        self.seen.iter().any(|sighting| sighting.case.what == what)
+        self.showing(what).is_some()
     }
 
     /// An attempt or a question that has failed, or had to be repeated.

@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
 };
 
 use rustc_hash::FxHashSet;
@@ -36,7 +36,7 @@ struct Memory {
     /// As it was when it hurt most.
     worst: Answer,
     /// What it has hurt, and is still known.
-    counted: BTreeSet<u64>,
+    counted: FxHashSet<u64>,
 }
 
 /// All answers.

@@ -4,17 +4,20 @@
 //! cause.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    rc::Rc,
 };
 
 use nodewatch_protocol::{Case, Role, Service, Sums};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     Answer, Certainty, ClockGap, Code, Hurt, Journal, Place, Proof, Runner, Source, Step,
     clocks::Clocks,
     joined::Joined,
+    pairs::{Pairs, Target},
     paths::{Segment, Tap, TapId, Trouble},
     signals::Signals,
 };
@@ -31,24 +34,23 @@ const TOGETHER: u64 = 2_500;
 /// Connections of an answer that are known one by one.
 const MOST_HURT: usize = 100;
 
-/// Who is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Target {
-    pub(crate) destination: IpAddr,
-    pub(crate) port: u16,
-    pub(crate) dns: bool,
-}
+/// What each place has counted of one address and port, and whether that is DNS.
+type Summed = Rc<[(bool, TapId, Sums)]>;
 
 /// What the rules look at.
 pub(crate) struct View<'a> {
     /// The last minute, in milliseconds since the Unix epoch.
     pub(crate) window: (u64, u64),
     pub(crate) taps: &'a [Tap],
+    /// Nodes of which a pod's own interface is watched, or was.
+    pub(crate) with_pods: FxHashSet<&'a str>,
     pub(crate) troubles: &'a [&'a Trouble],
     /// Those of targets that nobody is at: no rule counts them.
     pub(crate) dead: &'a [&'a Trouble],
     /// What was counted at each place of attempts to reach each.
-    pub(crate) pairs: &'a FxHashMap<Target, BTreeMap<TapId, Sums>>,
+    pub(crate) pairs: &'a Pairs,
+    /// The same of those targets that a rule has asked for.
+    pub(crate) summed: RefCell<FxHashMap<(IpAddr, u16), Summed>>,
     /// What links take, where errors have said so: by who is asked.
     pub(crate) mtu: &'a BTreeMap<IpAddr, u32>,
     pub(crate) signals: &'a Signals,
@@ -112,12 +114,10 @@ pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
 
 /// Attempts of which it is known what became of them, and those that were answered, at the place that knows of most: where
 /// most were seen that may be one direction.
-fn most<'a>(targets: impl Iterator<Item = (bool, &'a BTreeMap<TapId, Sums>)>) -> (u64, u64) {
-    let (mut by_tap, mut questions): (BTreeMap<TapId, Sums>, bool) = (BTreeMap::new(), false);
-    for (dns, taps) in targets {
-        for (tap, sums) in taps {
-            *by_tap.entry(*tap).or_default() += *sums;
-        }
+fn most(counted: impl Iterator<Item = (bool, TapId, Sums)>) -> (u64, u64) {
+    let (mut by_tap, mut questions): (FxHashMap<TapId, Sums>, bool) = (FxHashMap::default(), false);
+    for (dns, tap, sums) in counted {
+        *by_tap.entry(tap).or_default() += sums;
         questions |= dns;
     }
     let known = |sums: &Sums| (sums.attempts.saturating_sub(sums.open()), sums.answered);
@@ -155,7 +155,7 @@ impl<'a> View<'a> {
             // A pod of this node would have been seen at its own interface; where none is watched, nobody knows.
             _ => {
                 let one_hop = matches!(last.case.hops, None | Some(63 | 127 | 254));
-                !one_hop || self.taps.iter().any(|other| other.node == tap.node && other.role == Role::Pod)
+                !one_hop || self.with_pods.contains(tap.node.as_str())
             }
         };
         comes_in.then_some(tap.node.as_str())
@@ -211,59 +211,61 @@ impl<'a> View<'a> {
 
     /// So many different connections as a cause needs, asked from more than one port, and enough of all.
     pub(crate) fn enough(&self, hurt: &[usize], of: u64, least: usize) -> bool {
-        let ports: BTreeSet<(IpAddr, u16)> =
-            hurt.iter().map(|&at| self.troubles[at].first()).map(|case| (case.source, case.ports.0)).collect();
-        let one_port = hurt.iter().all(|&at| self.troubles[at].first().service == Service::Dns);
-        hurt.len() >= least
-            && (ports.len() >= 2 || one_port)
-            && least_share(hurt.len() as u64, of.max(hurt.len() as u64)) > SHARE
+        let mut cases = hurt.iter().map(|&at| self.troubles[at].first());
+        let Some(first) = cases.next().filter(|_| hurt.len() >= least) else { return false };
+        let other_port = |case: &Case| (case.source, case.ports.0) != (first.source, first.ports.0);
+        let one_port = || hurt.iter().all(|&at| self.troubles[at].first().service == Service::Dns);
+        (cases.any(other_port) || one_port()) && least_share(hurt.len() as u64, of.max(hurt.len() as u64)) > SHARE
     }
 
     /// Who is asked in the end, where that is the same for all of these.
     pub(crate) fn one_target(&self, hurt: &[usize]) -> Option<(IpAddr, u16)> {
-        let mut targets = hurt.iter().map(|&at| self.troubles[at].backend());
+        let mut targets = hurt.iter().map(|&at| self.troubles[at].backend);
         let first = targets.next()?;
         targets.all(|target| target == first).then_some(first)
     }
 
     /// Where most of these were lost.
     pub(crate) fn segment_of(&self, hurt: &[usize]) -> Option<&'a Segment> {
-        let mut counts: BTreeMap<String, (usize, &'a Segment)> = BTreeMap::new();
+        let mut counts: BTreeMap<&'a Segment, usize> = BTreeMap::new();
         for segment in hurt.iter().filter_map(|&at| self.troubles[at].segment.as_ref()) {
-            counts.entry(segment.text()).or_insert((0, segment)).0 += 1;
+            *counts.entry(segment).or_default() += 1;
         }
-        counts.into_values().max_by_key(|(count, _)| *count).map(|(_, segment)| segment)
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(segment, _)| segment)
+    }
+
+    /// What was counted of one address and port, which many rules ask for.
+    fn counted_at(&self, (destination, port): (IpAddr, u16)) -> Summed {
+        let sum = || {
+            let kinds = [false, true].into_iter().map(|dns| Target { destination, port, dns });
+            kinds.flat_map(|target| self.pairs.of(target).map(move |(tap, sums)| (target.dns, tap, sums))).collect()
+        };
+        Rc::clone(self.summed.borrow_mut().entry((destination, port)).or_insert_with(sum))
     }
 
     /// Attempts to reach such targets in this minute: the most that one place has seen of them, and how many were answered.
     pub(crate) fn attempts(&self, so: impl Fn(&Target) -> bool) -> (u64, u64) {
-        most(self.pairs.iter().filter(|(target, _)| so(target)).map(|(target, taps)| (target.dns, taps)))
+        let targets = self.pairs.targets().filter(so);
+        most(targets.flat_map(|target| self.pairs.of(target).map(move |(tap, sums)| (target.dns, tap, sums))))
     }
 
     /// The same of one address and port.
-    pub(crate) fn attempts_at(&self, (destination, port): (IpAddr, u16)) -> (u64, u64) {
-        most(
-            [false, true]
-                .into_iter()
-                .filter_map(|dns| Some((dns, self.pairs.get(&Target { destination, port, dns })?))),
-        )
+    pub(crate) fn attempts_at(&self, target: (IpAddr, u16)) -> (u64, u64) {
+        most(self.counted_at(target).iter().copied())
     }
 
     /// What was counted of one address and port, at the place that has seen most of it.
     pub(crate) fn sums_at(&self, (destination, port): (IpAddr, u16)) -> Sums {
-        let known = self.pairs.get(&Target { destination, port, dns: false });
-        known.into_iter().flat_map(BTreeMap::values).max_by_key(|sums| sums.packets).copied().unwrap_or_default()
+        let known = self.pairs.of(Target { destination, port, dns: false }).map(|(_, sums)| sums);
+        known.max_by_key(|sums| sums.packets).unwrap_or_default()
     }
 
     /// Attempts at what these were to reach.
     pub(crate) fn attempts_of(&self, hurt: &[usize]) -> (u64, u64) {
         let seen = hurt.iter().flat_map(|&at| &self.troubles[at].seen);
-        let targets: BTreeSet<(IpAddr, u16)> = seen.map(|it| (it.case.destination, it.case.ports.1)).collect();
-        let of = targets.into_iter().flat_map(|(destination, port)| {
-            let of = move |dns| Some((dns, self.pairs.get(&Target { destination, port, dns })?));
-            [false, true].into_iter().filter_map(of)
-        });
-        let (attempts, answered) = most(of);
+        let targets: FxHashSet<(IpAddr, u16)> = seen.map(|it| (it.case.destination, it.case.ports.1)).collect();
+        let summed: Vec<Summed> = targets.into_iter().map(|target| self.counted_at(target)).collect();
+        let (attempts, answered) = most(summed.iter().flat_map(|summed| summed.iter().copied()));
         (attempts.max(hurt.len() as u64), answered)
     }
 
@@ -387,9 +389,9 @@ impl Draft {
         let key = Key { code: self.code, node, interface, target, segment, ends: None, port: 0, about };
         let first = self.hurt.first().map(|&at| view.troubles[at]);
         match (self.code, first) {
-            (Some(Code::WireLoss), Some(first)) => Key { target: None, port: first.backend().1, ..key },
+            (Some(Code::WireLoss), Some(first)) => Key { target: None, port: first.backend.1, ..key },
             (Some(Code::MtuHole), Some(first)) => {
-                let ends = Some((first.first().source, first.backend().0));
+                let ends = Some((first.first().source, first.backend.0));
                 Key { node: None, target: None, ends, ..key }
             }
             // What a node's counter says is of all that it was asked for.
@@ -446,8 +448,6 @@ pub(crate) fn inside(segment: Option<&Segment>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use nodewatch_protocol::Sums;
 
     use super::{TapId, least_share, most};
@@ -456,11 +456,11 @@ mod tests {
     fn what_became_of_most_attempts_is_known_where_answers_come_by_whoever_sees_more() {
         let sums = |attempts, answered, failed| Sums { attempts, answered, failed, ..Sums::default() };
         let one_way = (TapId(0), sums(100, 0, 0));
-        let target: BTreeMap<TapId, Sums> =
-            [one_way, (TapId(1), sums(95, 85, 10)), (TapId(2), sums(96, 80, 10))].into();
+        let target = [one_way, (TapId(1), sums(95, 85, 10)), (TapId(2), sums(96, 80, 10))];
         for dns in [false, true] {
-            assert_eq!(most([(dns, &target)].into_iter()), (95, 85));
-            assert_eq!(most([(dns, &[one_way].into())].into_iter()), (0, 0));
+            let of = |places: &[(TapId, Sums)]| most(places.iter().map(|(tap, sums)| (dns, *tap, *sums)));
+            assert_eq!(of(&target), (95, 85));
+            assert_eq!(of(&[one_way]), (0, 0));
         }
     }
 

@@ -13,8 +13,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::paths::{Sighting, TapId};
 
-/// Ways that are known.
-const MOST_WAYS: usize = 8192;
+/// Ways that are known: those of 12,000 pairs of pods.
+const MOST_WAYS: usize = 40_000;
 /// Places of which it is known what has passed there, each by who is asked, and moments of each.
 const MOST_PASSED: usize = 8192;
 const MOST_MOMENTS: usize = 128;
@@ -72,6 +72,11 @@ impl Ways {
         let of_target = || self.target.get(&(first.tap, asked, backend));
         let of_backend = || self.backend.get(&backend);
         of_ends.or_else(of_target).or_else(of_backend).map(Vec::as_slice).filter(|way| way.contains(&first.tap))
+    }
+
+    /// Something that was answered was asked of one address, and has answered at the other.
+    pub(crate) fn is_translated(&self, asked: IpAddr, backend: IpAddr) -> bool {
+        self.target.keys().any(|(_, from, to)| (from.0, to.0) == (asked, backend))
     }
 
     /// One that was answered has passed all places of its way: which of them should have told of it, and when that was there.

@@ -65,10 +65,15 @@ pub fn many(answer: &Answer) -> String {
     if answer.of > 0 { format!("{} of {}", answer.failed, answer.of) } else { String::new() }
 }
 
+/// How attempts were counted, where that is not once: what two nodes have seen each of them counts.
+pub fn by_each(looked: &Looked) -> &'static str {
+    if looked.nodes > 1 { " (each node counts what it sees)" } else { "" }
+}
+
 /// What was looked at, where no cause was found in it; `over` is how long that was.
 pub fn nothing(looked: &Looked, over: &str) -> String {
     let counted = |count: u64, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    let attempts = counted(looked.attempts, "attempt");
+    let attempts = format!("{}{}", counted(looked.attempts, "attempt"), by_each(looked));
     // When nothing is watched any more, none is left.
     let seen_at =
         if looked.taps > 0 { format!(" of {}", counted(looked.taps as u64, "interface")) } else { String::new() };

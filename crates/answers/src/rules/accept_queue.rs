@@ -14,7 +14,7 @@ use crate::{
 /// An attempt that the server's end has not taken, as far as is known.
 fn is_of_it(trouble: &Trouble) -> bool {
     // The server has answered at once, for an older connection between the same ports.
-    if trouble.seen.iter().any(|it| it.case.reused) {
+    if trouble.reused {
         return false;
     }
     let not_taken = matches!(trouble.segment, Some(Segment::Pod { .. } | Segment::Beyond { .. }));
@@ -22,8 +22,9 @@ fn is_of_it(trouble: &Trouble) -> bool {
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    let groups = view.grouped(|trouble| is_of_it(trouble).then(|| trouble.backend()));
-    groups.into_iter().filter_map(|(target, hurt)| of(view, target, hurt)).collect()
+    let groups = view.grouped(|trouble| is_of_it(trouble).then_some(trouble.backend));
+    let many = groups.into_iter().filter(|(_, hurt)| hurt.len() >= ENOUGH_EXACT);
+    many.filter_map(|(target, hurt)| of(view, target, hurt)).collect()
 }
 
 fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {

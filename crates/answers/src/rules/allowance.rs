@@ -32,12 +32,12 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             })
             // One that answers nobody is no sign of a limit.
             .filter(|(_, trouble)| {
-                matches!(trouble.segment, Some(Segment::Between { .. })) || view.attempts_at(trouble.backend()).1 > 0
+                matches!(trouble.segment, Some(Segment::Between { .. })) || view.attempts_at(trouble.backend).1 > 0
             })
             .map(|(at, _)| at)
             .collect();
         let counters = view.steps(node, signal, &hurt);
-        let peers: BTreeSet<_> = hurt.iter().map(|&at| view.troubles[at].backend().0).collect();
+        let peers: BTreeSet<_> = hurt.iter().map(|&at| view.troubles[at].backend.0).collect();
         let (of, _) = view.attempts_of(&hurt);
         if hurt.is_empty() || counters.is_empty() || !view.enough(&hurt, of, ENOUGH) {
             continue;

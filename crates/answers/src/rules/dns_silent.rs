@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use nodewatch_protocol::{Finding, Service, Symptom};
+use nodewatch_protocol::{Case, Finding, Service, Symptom};
 
 use crate::{
     Certainty, Code, Segment, Source,
@@ -23,17 +23,16 @@ fn is_of_it(trouble: &Trouble) -> bool {
 
 /// The server's own host says that nothing listens there.
 fn is_closed(trouble: &Trouble) -> bool {
-    let case = trouble.first();
-    trouble.what == Finding::Symptom(Symptom::Unreachable)
-        && case.service == Service::Dns
-        && case.other == Some(trouble.backend().0)
+    let of_dns = |case: &Case| case.service == Service::Dns && case.other == Some(trouble.backend.0);
+    trouble.what == Finding::Symptom(Symptom::Unreachable) && of_dns(trouble.first())
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    let groups = view.grouped(|trouble| is_of_it(trouble).then(|| trouble.backend()));
+    let groups = view.grouped(|trouble| is_of_it(trouble).then_some(trouble.backend));
     let all: usize = groups.values().map(Vec::len).sum();
     let (asked, _) = view.attempts(|ends| ends.dns);
-    groups.into_iter().filter_map(|(server, hurt)| of(view, server, hurt, (all, asked))).collect()
+    let many = groups.into_iter().filter(|(_, hurt)| hurt.len() >= ENOUGH);
+    many.filter_map(|(server, hurt)| of(view, server, hurt, (all, asked))).collect()
 }
 
 fn of(view: &View<'_>, server: (IpAddr, u16), hurt: Vec<usize>, (all, asked): (usize, u64)) -> Option<Draft> {
@@ -80,7 +79,7 @@ fn of(view: &View<'_>, server: (IpAddr, u16), hurt: Vec<usize>, (all, asked): (u
     if of_others > 0 {
         draft.ruled_out = vec![format!("DNS as a whole: other servers missed {others} of {of_others}")];
     }
-    let told = view.troubles.iter().filter(|it| is_closed(it) && it.backend() == server).count();
+    let told = view.troubles.iter().filter(|it| is_closed(it) && it.backend == server).count();
     if told > 0 {
         draft.ruled_out.push(format!("loss: {told} ICMP errors say that nothing listens on that port"));
     } else if !sure {

@@ -23,8 +23,8 @@ fn is_resolver(address: IpAddr) -> bool {
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let asks = trouble.what == Finding::Symptom(Symptom::DnsUnanswered) && is_resolver(trouble.backend().0);
-        asks.then(|| (view.last_node(trouble).to_owned(), trouble.backend()))
+        let asks = trouble.what == Finding::Symptom(Symptom::DnsUnanswered) && is_resolver(trouble.backend.0);
+        asks.then(|| (view.last_node(trouble).to_owned(), trouble.backend))
     });
     groups.into_iter().filter_map(|((node, resolver), hurt)| of(view, node, resolver, hurt)).collect()
 }

@@ -22,11 +22,12 @@ fn is_of_it(trouble: &Trouble) -> bool {
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    let groups = view.grouped(|trouble| is_of_it(trouble).then(|| trouble.backend()));
+    let groups = view.grouped(|trouble| is_of_it(trouble).then_some(trouble.backend));
     // What the API server says of its pods and endpoints is more than what others answer.
     let is_heard = [Source::Pods, Source::Endpoints].iter().all(|source| view.journal.since(*source).is_some());
     groups
         .into_iter()
+        .filter(|(_, hurt)| hurt.len() >= ENOUGH)
         .filter_map(|(backend, hurt)| {
             known(view, backend, &hurt)
                 .or_else(|| rejected(view, backend, &hurt))

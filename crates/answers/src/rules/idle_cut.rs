@@ -18,12 +18,12 @@ const SPREAD: u64 = 5;
 
 fn silence(view: &View<'_>, trouble: &Trouble) -> Option<u64> {
     let failed = matches!(trouble.what, Finding::Symptom(Symptom::Reset | Symptom::ForeignReset) | Finding::Stuck);
-    let longest = trouble.seen.iter().map(|it| it.case.silence_millis).max().unwrap_or(0);
-    (failed && longest >= view.idle).then_some(longest)
+    let longest = trouble.seen.iter().filter(|_| failed).map(|it| it.case.silence_millis).max()?;
+    (longest >= view.idle).then_some(longest)
 }
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    let groups = view.grouped(|trouble| silence(view, trouble).map(|_| trouble.backend()));
+    let groups = view.grouped(|trouble| silence(view, trouble).map(|_| trouble.backend));
     groups.into_iter().filter_map(|(target, hurt)| of(view, target, hurt)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use nodewatch_protocol::{Finding, Symptom};
+use nodewatch_protocol::{Case, Finding, Symptom};
 
 use crate::{
     Certainty, Code,
@@ -18,9 +18,9 @@ const JITTER: u64 = 250;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let case = trouble.first();
-        let raced = trouble.what == Finding::Symptom(Symptom::ClosedTooSoon) && case.by_server;
-        (raced && case.silence_millis >= RESTED).then(|| trouble.backend())
+        let closed = trouble.what == Finding::Symptom(Symptom::ClosedTooSoon);
+        let raced = |case: &Case| case.by_server && case.silence_millis >= RESTED;
+        (closed && raced(trouble.first())).then_some(trouble.backend)
     });
     groups.into_iter().filter_map(|(target, hurt)| of(view, target, hurt)).collect()
 }

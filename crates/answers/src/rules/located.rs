@@ -1,6 +1,6 @@
 //! Where it is lost, where no cause is known.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
     Certainty, Segment,
@@ -10,12 +10,16 @@ use crate::{
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         // What was answered for an older connection is not lost.
-        let reused = trouble.seen.iter().any(|it| it.case.reused);
-        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost() && !reused);
-        segment.map(|segment| (segment, trouble.backend()))
+        let segment = trouble.segment.as_ref().filter(|_| trouble.is_lost() && !trouble.reused)?;
+        // What is for the node that has seen it last goes no further.
+        let owner = view.nodes.get(&trouble.backend.0);
+        let here =
+            owner.filter(|owner| matches!(segment, Segment::Beyond { .. }) && **owner == view.last_node(trouble));
+        let inside = here.map(|node| Segment::Node { node: node.clone(), back: false });
+        Some((inside.map_or(Cow::Borrowed(segment), Cow::Owned), trouble.backend))
     });
     let mut drafts = Vec::new();
-    for ((segment, target), hurt) in groups {
+    for ((segment, target), hurt) in groups.into_iter().filter(|(_, hurt)| hurt.len() >= ENOUGH) {
         let port = target.1;
         let (of, answered) = view.attempts_of(&hurt);
         if !view.enough(&hurt, of, ENOUGH) {
@@ -26,6 +30,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         let text =
             format!("{} of {of} attempts to reach {} were {}", hurt.len(), view.name(target, at), segment.text());
         let mut draft = Draft { certainty: Some(Certainty::Located), text, ..Draft::default() };
+        let segment = segment.as_ref();
         draft.place.segment = Some(segment.clone());
         draft.place.target = Some(target);
         draft.place.node = segment.node().map(str::to_owned);
@@ -43,6 +48,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
                 "nodewatch-tui: watch (a) the node that has {}, to tell the network from the server on port {port}",
                 target.0
             )],
+            Segment::Node { node, .. } if view.nodes.get(&target.0) == Some(node) => {
+                vec![format!("ss -ltn 'sport = :{port}'; nft list ruleset    # on {node}, which has {}", target.0)]
+            }
             Segment::Node { node, .. } => vec![format!("nft list ruleset; ip rule; ip -s link    # on {node}")],
             Segment::Pod { .. } => vec![format!("kubectl exec POD -- ss -ltn 'sport = :{port}'")],
             Segment::Between { from, to } => vec![format!("security groups and routes between {from} and {to}")],

@@ -14,10 +14,9 @@ const LARGE: u32 = 500;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let stuck = trouble.seen.iter().find(|it| it.case.what == Finding::Stuck);
-        stuck.filter(|it| it.case.amount >= LARGE && it.case.silence_millis < view.idle).map(|it| {
-            let case = &it.case;
-            let ends = [trouble.first().source, trouble.backend().0];
+        let stuck = trouble.showing(Finding::Stuck);
+        stuck.filter(|case| case.amount >= LARGE && case.silence_millis < view.idle).map(|case| {
+            let ends = [trouble.first().source, trouble.backend.0];
             if case.by_server { (ends[1], ends[0]) } else { (ends[0], ends[1]) }
         })
     });
@@ -39,7 +38,7 @@ fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option
         .count();
     // Of those that are begun each has had its small packets acknowledged, but for them being begun again.
     let repeated =
-        view.troubles.iter().filter(|it| it.is_lost_attempt() && it.backend().0 == view.troubles[hurt[0]].backend().0);
+        view.troubles.iter().filter(|it| it.is_lost_attempt() && it.backend.0 == view.troubles[hurt[0]].backend.0);
     let exact = later >= ENOUGH_EXACT;
     if !exact && (begun < ENOUGH_EXACT || repeated.count() * 4 > hurt.len()) {
         return None;
@@ -60,7 +59,7 @@ fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option
         text = format!("{text}; a link on the way takes {mtu} bytes");
     }
     let mut draft = Draft::of(Code::MtuHole, Certainty::Verdict, text);
-    draft.place = view.place_of(trouble.backend(), at);
+    draft.place = view.place_of(trouble.backend, at);
     if !fragmentation.is_empty() {
         draft.place.node = Some(node.to_owned());
     }

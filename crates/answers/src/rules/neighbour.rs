@@ -14,7 +14,7 @@ const FULL: [&str; 2] = ["arp.table_fulls", "ndisc.table_fulls"];
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts = Vec::new();
-    let family = |trouble: &Trouble| usize::from(trouble.backend().0.is_ipv6());
+    let family = |trouble: &Trouble| usize::from(trouble.backend.0.is_ipv6());
     for ((node, family), hurt) in view.grouped(|trouble| node_of(view, trouble).map(|node| (node, family(trouble)))) {
         let counters = view.counted(node, FULL[family], &hurt);
         if counters.is_empty() || hurt.len() < ENOUGH {
@@ -47,14 +47,14 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 fn silent(view: &View<'_>) -> Vec<Draft> {
     let asked = view.grouped(|trouble| {
         let unanswered = trouble.what == Finding::Symptom(Symptom::NeighbourUnanswered);
-        unanswered.then(|| (trouble.backend().0, view.last_node(trouble).to_owned()))
+        unanswered.then(|| (trouble.backend.0, view.last_node(trouble).to_owned()))
     });
     let mut drafts = Vec::new();
     for ((address, node), mut hurt) in asked {
         let failed = view.troubles.iter().enumerate().filter(|(_, trouble)| {
             let what =
                 matches!(trouble.what, Finding::Symptom(Symptom::Unanswered | Symptom::Unreachable | Symptom::Delayed));
-            what && trouble.backend().0 == address
+            what && trouble.backend.0 == address
         });
         let failed: Vec<usize> = failed.map(|(at, _)| at).collect();
         // A pod that is gone answers for nothing; that is another cause.

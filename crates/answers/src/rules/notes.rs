@@ -57,7 +57,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 
 /// Attempts to reach who is not there: no failure of anything that works.
 fn dead(view: &View<'_>) -> Option<Draft> {
-    let targets: BTreeSet<(IpAddr, u16)> = view.dead.iter().map(|trouble| trouble.backend()).collect();
+    let targets: BTreeSet<(IpAddr, u16)> = view.dead.iter().map(|trouble| trouble.backend).collect();
     let named: Vec<String> = targets.iter().take(NAMED).map(|target| view.name(*target, view.window.1)).collect();
     let more = if targets.len() > NAMED { format!(" and {} more", targets.len() - NAMED) } else { String::new() };
     (!targets.is_empty()).then(|| {
@@ -95,7 +95,7 @@ fn note(node: &str, text: String, next: String) -> Draft {
 /// Names that are looked up in many domains: more questions than need be.
 fn searches(view: &View<'_>) -> Option<Draft> {
     const MANY: u64 = 4;
-    let dns = view.pairs.iter().filter(|(target, _)| target.dns).flat_map(|(_, taps)| taps);
+    let dns = view.pairs.targets().filter(|target| target.dns).flat_map(|target| view.pairs.of(target));
     let (asked, names) = dns.fold((0_u64, 0_u64), |sum, (_, sums)| {
         (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.lookups))
     });

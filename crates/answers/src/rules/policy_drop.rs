@@ -36,7 +36,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let rejected: Vec<Place> = drafts.iter().map(|draft| draft.place.clone()).collect();
     let mut dropped = view.grouped(|trouble| {
         let node = inside(trouble.segment.as_ref()).filter(|_| trouble.is_lost_attempt());
-        node.map(|node| (node.to_owned(), trouble.backend()))
+        node.map(|node| (node.to_owned(), trouble.backend))
     });
     // Not every rejection is told: ICMP errors are limited.
     dropped.retain(|(_, target), hurt| match rejected.iter().position(|place| place.target == Some(*target)) {
@@ -47,16 +47,58 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         None => true,
     });
     drafts.extend(dropped.into_iter().filter_map(|((node, target), hurt)| dropped_in(view, &node, target, &hurt)));
+    let refused = view.grouped(|trouble| refused_by(view, trouble).map(|node| (node, trouble.backend)));
+    drafts.extend(refused.into_iter().filter_map(|((node, target), hurt)| refused_in(view, node, target, &hurt)));
     drafts
+}
+
+/// The node that has refused a connection itself, with a reset that has passed no other: the beginning came into the node and
+/// did not leave it, as others to that end do.
+fn refused_by<'a>(view: &View<'a>, trouble: &Trouble) -> Option<&'a str> {
+    if trouble.what != Finding::Symptom(Symptom::Refused) {
+        return None;
+    }
+    let last = trouble.seen.last()?;
+    let here = view.tap(last.tap)?;
+    let is_made_here = matches!(last.case.refusal_hops, Some(64 | 128 | 255));
+    // What is for the node itself is refused by what does not listen there.
+    let is_its_own = view.nodes.contains_key(&trouble.backend.0);
+    let stays = trouble.missing.iter().filter_map(|tap| view.tap(*tap)).any(|tap| tap.node == here.node);
+    (is_made_here && stays && !is_its_own).then_some(here.node.as_str())
+}
+
+fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+    let (of, _) = view.attempts_of(hurt);
+    if !view.enough(hurt, of, ENOUGH) {
+        return None;
+    }
+    let at = view.troubles[hurt[0]].millis();
+    let text = format!(
+        "{} connections to {} were refused by {node} itself: they did not leave it, and the reset has passed no other host",
+        hurt.len(),
+        view.name(target, at)
+    );
+    let mut draft = Draft::of(Code::PolicyDrop, Certainty::Verdict, text);
+    draft.place = view.place_of(target, at);
+    draft.place.node = Some(node.to_owned());
+    draft.of = of;
+    draft.ruled_out =
+        vec!["the server: its resets would have been seen coming into the node, with fewer hops left".to_owned()];
+    draft.next = vec![format!("iptables-save | grep REJECT    # on {node}: --reject-with tcp-reset; nft list ruleset")];
+    draft.next.extend(commands(view, target, at));
+    draft.hurt = hurt.to_vec();
+    Some(draft)
 }
 
 /// Who has said of a connection that it is forbidden.
 fn rejected_by(trouble: &Trouble) -> Option<(IpAddr, (IpAddr, u16))> {
+    if trouble.what != Finding::Symptom(Symptom::Unreachable) {
+        return None;
+    }
     let case = trouble.first();
-    let codes = FORBIDDEN[usize::from(case.source.is_ipv6())];
-    let forbidden = trouble.what == Finding::Symptom(Symptom::Unreachable) && codes.contains(&case.amount);
+    let forbidden = FORBIDDEN[usize::from(case.source.is_ipv6())].contains(&case.amount);
     // The end itself says that nothing listens there.
-    case.other.filter(|_| forbidden && case.service == Service::Tcp).map(|teller| (teller, trouble.backend()))
+    case.other.filter(|_| forbidden && case.service == Service::Tcp).map(|teller| (teller, trouble.backend))
 }
 
 fn rejected(view: &View<'_>, teller: IpAddr, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {

@@ -50,7 +50,7 @@ fn dropped(view: &View<'_>) -> Vec<Draft> {
     let of = |(node, hurt): (&str, Vec<usize>)| {
         let counters = view.counted(node, SIGNAL, &hurt);
         let trouble = &view.troubles[hurt[0]];
-        let target = trouble.backend();
+        let target = trouble.backend;
         let text = format!(
             "{} connections to {} were dropped by {node}: they came in by an interface that the way back does not take",
             hurt.len(),
@@ -87,7 +87,7 @@ fn elsewhere(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         // Of who asks no packet was seen there.
         let alone = |it: &&Sighting| it.case.what == Finding::AnswerRepeated && it.case.hops.is_none();
-        let answer = trouble.seen.iter().find(alone).filter(|_| trouble.is_lost_attempt())?;
+        let answer = trouble.seen.iter().filter(|_| trouble.is_lost_attempt()).find(alone)?;
         let left = outer(view, answer)?;
         let mut came = trouble.seen.iter().filter(|it| it.case.hops.is_some()).filter_map(|it| outer(view, it));
         let came = came.rfind(|tap| tap.node == left.node && tap.interface != left.interface);
@@ -146,7 +146,7 @@ fn turned<'a>(view: &View<'a>, trouble: &Trouble) -> Option<(&'a str, End, End)>
 fn sent_back(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         let is_hurt = trouble.what.is_felt() || trouble.what == Finding::Stray;
-        turned(view, trouble).filter(|_| is_hurt)
+        if is_hurt && trouble.is_translated { turned(view, trouble) } else { None }
     });
     let of = |((node, asked, target), hurt): ((&str, End, End), Vec<usize>)| {
         let at = view.troubles[hurt[0]].millis();
@@ -174,7 +174,7 @@ fn sent_back(view: &View<'_>) -> Vec<Draft> {
 fn in_circles(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         let turns = |it: &&Sighting| it.case.repeats >= TURNS && it.case.hops.is_some_and(|hops| hops < FEW_HOPS);
-        let sighting = trouble.seen.iter().rev().find(turns).filter(|_| trouble.is_lost_attempt())?;
+        let sighting = trouble.seen.iter().rev().filter(|_| trouble.is_lost_attempt()).find(turns)?;
         let tap = outer(view, sighting)?;
         Some((tap.node.as_str(), tap.interface.as_str(), (sighting.case.destination, sighting.case.ports.1)))
     });

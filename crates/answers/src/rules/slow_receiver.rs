@@ -16,9 +16,8 @@ const PACED: u32 = 2_000;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let stalled = trouble.seen.iter().find(|it| it.case.what == Finding::Symptom(Symptom::Stalled));
-        let case = &stalled.filter(|it| it.case.amount >= LONG)?.case;
-        let (client, server) = ((case.source, 0), trouble.backend());
+        let case = trouble.showing(Finding::Symptom(Symptom::Stalled)).filter(|case| case.amount >= LONG)?;
+        let (client, server) = ((case.source, 0), trouble.backend);
         Some(if case.by_server { (server, client, true) } else { (client, server, false) })
     });
     let mut drafts = Vec::new();

@@ -13,7 +13,7 @@ const SIGNAL: &str = "conntrack.insert_failed";
 const FULL: u64 = 90;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
-    let groups = view.grouped(|trouble| node_of(view, trouble).map(|node| (node, trouble.backend())));
+    let groups = view.grouped(|trouble| node_of(view, trouble).map(|node| (node, trouble.backend)));
     groups.into_iter().filter_map(|((node, target), hurt)| of(view, node, target, hurt)).collect()
 }
 

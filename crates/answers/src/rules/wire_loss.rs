@@ -19,7 +19,7 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| match &trouble.segment {
         Some(Segment::Between { from, to }) if trouble.is_lost() => {
-            Some((from.as_str(), to.as_str(), trouble.backend().1))
+            Some((from.as_str(), to.as_str(), trouble.backend.1))
         }
         _ => None,
     });

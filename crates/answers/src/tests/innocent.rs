@@ -195,8 +195,11 @@ fn attempts_that_were_answered_somewhere_are_not_among_those_that_nobody_has_jud
         cluster.pass(1);
         crate::words::nothing(&cluster.engine.looked(), "1 s")
     };
-    assert_eq!(one_way(9), "nothing failed among 9 attempts of 4 interfaces in 1 s");
-    let some = "nothing failed among 9 attempts of 4 interfaces in 1 s; 2 not judged: only one direction was seen";
+    assert_eq!(one_way(9), "nothing failed among 9 attempts (each node counts what it sees) of 4 interfaces in 1 s");
+    let some = "nothing failed among 9 attempts (each node counts what it sees) of 4 interfaces in 1 s; 2 not judged: only one direction was seen";
     assert_eq!(one_way(7), some);
-    assert_eq!(one_way(0), "not judged: 9 attempts of 4 interfaces in 1 s, of which only one direction was seen");
+    assert_eq!(
+        one_way(0),
+        "not judged: 9 attempts (each node counts what it sees) of 4 interfaces in 1 s, of which only one direction was seen"
+    );
 }

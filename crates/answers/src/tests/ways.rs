@@ -102,6 +102,77 @@ fn what_goes_in_circles_has_hardly_any_hops_left() {
 }
 
 #[test]
+fn what_is_for_the_node_itself_is_not_lost_beyond_it() {
+    let lost = |own: bool| {
+        let mut cluster = Cluster::new();
+        cluster.engine.nodes_have(own.then_some((BACKEND, "b")).into_iter());
+        for number in 0..6 {
+            cluster.see_until(&Shown::of(UNANSWERED, 100 + number, cluster.now), 2);
+            cluster.count(BACKEND, Service::Tcp, 1, 0);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        let first = cluster.first();
+        (first.title(), first.next[0].clone())
+    };
+    assert_eq!(lost(false).0, "lost beyond eth0 of b");
+    let (title, next) = lost(true);
+    assert_eq!(title, "lost inside b");
+    assert_eq!(next, "ss -ltn 'sport = :8080'; nft list ruleset    # on b, which has 10.0.2.7");
+}
+
+#[test]
+fn a_reset_that_the_node_has_made_itself_is_its_rules_and_not_the_servers() {
+    let refused = |hops: u8, last: usize| {
+        let mut cluster = Cluster::new().well();
+        let change: fn(&mut Case) = match hops {
+            64 => |case| (case.by_server, case.refusal_hops) = (true, Some(64)),
+            _ => |case| (case.by_server, case.refusal_hops) = (true, Some(61)),
+        };
+        cluster.fail_so(6, REFUSED, last, change);
+        cluster
+    };
+    let cluster = refused(64, 0);
+    let found = cluster.is(Code::PolicyDrop, Certainty::Verdict);
+    assert_eq!(found.place.node.as_deref(), Some("a"));
+    assert!(found.text.contains("were refused by a itself"), "{}", found.text);
+    // It has come from elsewhere, or the server's pod has seen what it refuses.
+    for cluster in [refused(61, 0), refused(64, 3)] {
+        assert_eq!(codes(&cluster), [], "{:?}", cluster.engine.answers());
+    }
+}
+
+#[test]
+fn an_untranslated_packet_is_sure_where_something_shows_that_it_should_have_been_translated() {
+    let reset = |known: fn(&mut Cluster)| {
+        let mut cluster = Cluster::new().well();
+        known(&mut cluster);
+        let stray: fn(&mut Case) = |case| (case.other, case.id) = (Some(SERVICE), None);
+        cluster.fail_so(3, Finding::Stray, 1, stray);
+        cluster.engine.answers().first().map(|answer| (answer.code, answer.certainty))
+    };
+    let pod = |cluster: &mut Cluster| {
+        let pod = Pod { addresses: vec![SERVICE], ..pod(PodPhase::Ready) };
+        cluster.engine.journal.hears(Source::Pods, BEGIN);
+        cluster.engine.journal.pod(BEGIN, pod);
+    };
+    assert_eq!(reset(pod), None, "it is asked by its own address");
+    let found = |certainty| Some((Some(Code::InvalidReset), certainty));
+    assert_eq!(reset(|_| {}), found(Certainty::Likely));
+    let of_service = |cluster: &mut Cluster| {
+        cluster.engine.journal.service("shop/api", &[(SERVICE, 80)]);
+        cluster.engine.journal.backends(BEGIN, "shop/api", BTreeMap::from([((BACKEND, 8080), true)]));
+    };
+    assert_eq!(reset(of_service), found(Certainty::Verdict));
+    let was_seen = |cluster: &mut Cluster| {
+        let shown = Shown { destination: SERVICE, ..Shown::of(Finding::Answered, 90, cluster.now) };
+        cluster.see_until(&shown, 3);
+        cluster.pass(5);
+    };
+    assert_eq!(reset(was_seen), found(Certainty::Verdict));
+}
+
+#[test]
 fn a_handshake_that_was_complete_and_not_taken_comes_before_counters() {
     let mut cluster = Cluster::new().well();
     for (name, values) in
