@@ -149,8 +149,8 @@ fn ticks(process: &str, columns: [usize; 2]) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// The CPU time of a process that goes on, from a moment on: of all of its threads, in user and kernel mode. What it has
-/// taken to start is not in it.
+/// The CPU time of a process that goes on, from a moment on: of all of its threads, in user and kernel mode. What it
+/// has taken to start is not in it.
 pub struct Busy {
     process: String,
     threads: HashMap<String, u64>,

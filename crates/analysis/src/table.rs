@@ -19,7 +19,8 @@ struct Entry<K, V> {
     stamp: u32,
 }
 
-/// A place in a table, and whose it is: in one word, also where there may be none, as one is passed along for each packet.
+/// A place in a table, and whose it is: in one word, also where there may be none, as one is passed along for each
+/// packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place(NonZeroU64);
 
