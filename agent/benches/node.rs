@@ -34,6 +34,7 @@ fn main() {
         ["connections", each_second, seconds] => {
             begin_connections(each_second.parse().unwrap(), seconds.parse().unwrap());
         }
+        ["capture"] => capture(&Namespaces::make()),
         ["watch"] => watch(&Namespaces::make()),
         ["hold", pairs] => hold(pairs.parse().unwrap()),
         ["sockets"] => sockets(),
@@ -200,27 +201,31 @@ fn idle() {
 // ---------------------------------------------------------------------------------------------------- capture
 
 fn capture(names: &Namespaces) {
-    let mut ours = Vec::new();
-    let mut theirs = Vec::new();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(agent_round(names, Traffic::Small, "full", None));
         theirs.push(tcpdump_round(names, Traffic::Small));
     }
-    let dropped = |rounds: &[Outcome]| rounds.iter().map(|round| round.dropped).sum::<u64>();
-    let packets = |rounds: &[Outcome]| median(rounds.iter().map(|round| round.packets).collect());
+    compare("capture", &ours, "tcpdump -w", &theirs, "0.80");
+}
+
+/// Each round beside the one of the other that came right after it.
+fn compare(what: &str, ours: &[Outcome], other: &str, theirs: &[Outcome], goal: &str) {
     let cost = |rounds: &[Outcome]| median(rounds.iter().map(Outcome::nanos_a_packet).collect());
+    let dropped = |rounds: &[Outcome]| rounds.iter().map(|round| round.dropped).sum::<u64>();
+    let ratio = |(ours, theirs): (&Outcome, &Outcome)| ours.nanos_a_packet() as f64 / theirs.nanos_a_packet() as f64;
+    let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(ratio).collect();
+    ratios.sort_by(f64::total_cmp);
     println!(
-        "capture   agent   {} packets, {} ns a packet, {} dropped in {ROUNDS} rounds",
-        packets(&ours),
-        cost(&ours),
-        dropped(&ours)
-    );
-    println!(
-        "          tcpdump {} packets, {} ns a packet, {} dropped in {ROUNDS} rounds; ratio {:.2} (goal 0.80)",
-        packets(&theirs),
-        cost(&theirs),
-        dropped(&theirs),
-        cost(&ours) as f64 / cost(&theirs) as f64
+        "{what:10}{} ns a packet, {} dropped or not analysed in {ROUNDS} rounds; {other} {} ns, {} dropped; ratio {:.2}, {:.2} to \
+         {:.2} (goal {goal})",
+        cost(ours),
+        dropped(ours),
+        cost(theirs),
+        dropped(theirs),
+        ratios[ROUNDS / 2],
+        ratios[0],
+        ratios[ROUNDS - 1]
     );
 }
 
@@ -234,21 +239,8 @@ fn watch(names: &Namespaces) {
         rounds[2].push(watched_capture_round(names, Traffic::Small));
         rounds[3].push(tcpdump_round(names, Traffic::Small));
     }
-    let dropped = |at: usize| rounds[at].iter().map(|round| round.dropped).sum::<u64>();
-    let cost = |at: usize| median(rounds[at].iter().map(Outcome::nanos_a_packet).collect());
-    for (what, other, at, goal) in
-        [("watch     ", "tcpdump -w /dev/null", 0, "0.80"), ("both      ", "tcpdump -w", 2, "1.00")]
-    {
-        println!(
-            "{what}{} ns a packet, {} dropped or not analysed in {ROUNDS} rounds; {other} {} ns, {} dropped; \
-             ratio {:.2} (goal {goal})",
-            cost(at),
-            dropped(at),
-            cost(at + 1),
-            dropped(at + 1),
-            cost(at) as f64 / cost(at + 1) as f64
-        );
-    }
+    compare("watch", &rounds[0], "tcpdump -w /dev/null", &rounds[1], "0.80");
+    compare("both", &rounds[2], "tcpdump -w", &rounds[3], "1.00");
     connections(names);
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
@@ -10,6 +11,8 @@ use std::{
 };
 
 pub const PACKETS: u64 = 1_500_000;
+/// After a flood, whatever it went to has taken and written it within this: the agent does so once a second.
+const SETTLED: Duration = Duration::from_millis(1300);
 
 /// Two namespaces joined by a veth pair, gone when dropped.
 pub struct Namespaces {
@@ -134,11 +137,52 @@ pub fn cpu_time(child: &mut Child) -> Duration {
 }
 
 pub fn children_cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // cutime and cstime.
+    ticks("self", [13, 14])
+}
+
+/// Two columns of a process's times, which are in ticks of a hundredth of a second.
+fn ticks(process: &str, columns: [usize; 2]) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    // cutime and cstime, in ticks of a hundredth of a second.
-    let ticks: u64 = fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap();
+    let ticks: u64 = columns.iter().map(|&column| fields[column].parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// The CPU time of a process that goes on, from a moment on: of all of its threads, in user and kernel mode. What it
+/// has taken to start is not in it.
+pub struct Busy {
+    process: String,
+    threads: HashMap<String, u64>,
+    ticks: Duration,
+}
+
+impl Busy {
+    pub fn from_now(process: u32) -> Self {
+        let process = process.to_string();
+        Self { threads: Self::threads(&process), ticks: ticks(&process, [11, 12]), process }
+    }
+
+    /// Until now.
+    pub fn time(&self) -> Duration {
+        let threads = Self::threads(&self.process);
+        let of = |(thread, nanos): (&String, &u64)| nanos - self.threads.get(thread).unwrap_or(&0);
+        let time = Duration::from_nanos(threads.iter().map(of).sum());
+        // Ticks are coarse, but have what threads took that have ended meanwhile.
+        let with_ended = ticks(&self.process, [11, 12]).saturating_sub(self.ticks);
+        assert!(time + Duration::from_millis(25) > with_ended, "{time:?} of {with_ended:?}: threads have ended");
+        time
+    }
+
+    /// Nanoseconds of each thread.
+    fn threads(process: &str) -> HashMap<String, u64> {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(Result::unwrap);
+        let nanos = |thread: &std::fs::DirEntry| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse().ok()
+        };
+        threads.filter_map(|one| Some((one.file_name().into_string().ok()?, nanos(&one)?))).collect()
+    }
 }
 
 /// What a flood is made of.
@@ -169,7 +213,9 @@ pub fn flood(to: SocketAddr, count: u64, mixed: bool) {
 
 pub struct Outcome {
     pub packets: u64,
+    /// Or not analysed, where they are to be.
     pub dropped: u64,
+    /// From when it was ready until it had written all packets.
     pub cpu: Duration,
 }
 
@@ -215,34 +261,43 @@ fn capture_round(names: &Namespaces, traffic: Traffic, content: &str, sink: Opti
     if watched {
         agent.line_with("\"captured\":true");
     }
+    let (busy, before) = (Busy::from_now(agent.child.id()), ticks(&agent.child.id().to_string(), [11, 12]));
     send(names, traffic);
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(SETTLED);
+    let until_written = busy.time();
     agent.say(r#"{"request":{"id":2,"request":"stop_capture"}}"#);
     let mut statistics = String::new();
+    let mut skipped = 0;
     loop {
         let line = agent.lines.next().unwrap().unwrap();
         if line.contains("\"statistics\"") {
             statistics = line;
+        } else if line.contains("\"symptoms\"") {
+            skipped += not_analysed(&line);
         } else if line.contains("\"stopped\"") {
             break;
         }
     }
-    let (cpu, size) = agent.end();
+    let (whole, size) = agent.end();
+    // What is delivered is delivered until its end.
+    let cpu = if sink.is_some() { whole.saturating_sub(before) } else { until_written };
     let counts: serde_json::Value = serde_json::from_str(&statistics).unwrap();
     let counts = &counts["update"]["statistics"];
     let number = |value: &serde_json::Value| value.as_u64().unwrap();
     assert!(size > number(&counts["packets"]) * 60, "the packets are in the file");
-    let dropped = number(&counts["dropped"]["kernel"]) + number(&counts["dropped"]["queue"]);
+    let dropped = number(&counts["dropped"]["kernel"]) + number(&counts["dropped"]["queue"]) + skipped;
     Outcome { packets: number(&counts["packets"]), dropped, cpu }
 }
 
 /// Watches a flood; what was not analysed counts as dropped.
 pub fn watch_round(names: &Namespaces, traffic: Traffic) -> Outcome {
     let mut agent = watching(names);
+    let busy = Busy::from_now(agent.child.id());
     send(names, traffic);
-    std::thread::sleep(Duration::from_millis(1300));
+    std::thread::sleep(SETTLED);
+    let cpu = busy.time();
     let (packets, dropped) = agent.end_watching();
-    let (cpu, _) = agent.end();
+    agent.end();
     Outcome { packets, dropped, cpu }
 }
 
@@ -264,13 +319,8 @@ impl Agent {
             if line.contains("\"watch\":\"off\"") {
                 return (packets, dropped);
             }
-            let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-            let interfaces = told["update"]["symptoms"]["interfaces"].as_array();
-            for interface in interfaces.into_iter().flatten() {
-                let number = |name: &str| interface[name].as_u64().unwrap_or(0);
-                packets += number("packets");
-                dropped += number("dropped") + number("skipped");
-            }
+            packets += told_of(&line, "packets");
+            dropped += told_of(&line, "dropped") + not_analysed(&line);
         }
     }
 
@@ -280,6 +330,18 @@ impl Agent {
         let line = status.lines().find(|one| one.starts_with(line)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// A count of all interfaces that a line about symptoms tells of.
+fn told_of(line: &str, count: &str) -> u64 {
+    let told: serde_json::Value = serde_json::from_str(line).unwrap();
+    let interfaces = told["update"]["symptoms"]["interfaces"].as_array();
+    interfaces.into_iter().flatten().map(|interface| interface[count].as_u64().unwrap_or(0)).sum()
+}
+
+/// Packets that came and were not analysed, as too many waited.
+fn not_analysed(line: &str) -> u64 {
+    told_of(line, "skipped")
 }
 
 pub fn tcpdump_round(names: &Namespaces, traffic: Traffic) -> Outcome {
@@ -293,11 +355,13 @@ pub fn tcpdump_into(names: &Namespaces, traffic: Traffic, file: &str) -> Outcome
     let mut child = names.run_there(Path::new("tcpdump"), &arguments).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     said.by_ref().map(Result::unwrap).find(|line| line.contains("listening on")).unwrap();
+    let busy = Busy::from_now(child.id());
     send(names, traffic);
-    std::thread::sleep(Duration::from_millis(1300));
+    std::thread::sleep(SETTLED);
+    let cpu = busy.time();
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let rest: Vec<String> = said.map(Result::unwrap).collect();
-    let cpu = cpu_time(&mut child);
+    child.wait().unwrap();
     let number = |what: &str| -> u64 {
         let line = rest.iter().find(|line| line.contains(what)).unwrap();
         line.split(' ').next().unwrap().parse().unwrap()

@@ -59,6 +59,8 @@ pub struct Output {
     ways: Ways,
     /// Buffers not made yet: while the disk keeps up few are in use, and these stay in the processor's cache.
     unmade: usize,
+    /// Buffers that wait to be filled, the one that was emptied last at the end.
+    spare: Vec<Vec<u8>>,
     buffer: Vec<u8>,
     buffered_packets: u64,
     header: Vec<u8>,
@@ -88,6 +90,7 @@ impl Output {
         let mut output = Self {
             ways,
             unmade: BUFFERS - 1,
+            spare: Vec::with_capacity(BUFFERS),
             buffer: Vec::with_capacity(BUFFER),
             buffered_packets: 0,
             header,
@@ -294,8 +297,9 @@ impl Output {
     }
 
     fn empty_buffer(&mut self) -> Option<Vec<u8>> {
-        if let Ok(returned) = self.ways.empty.try_recv() {
-            return Some(returned);
+        self.spare.extend(self.ways.empty.try_iter());
+        if let Some(latest) = self.spare.pop() {
+            return Some(latest);
         }
         self.unmade = self.unmade.checked_sub(1)?;
         Some(Vec::with_capacity(BUFFER))

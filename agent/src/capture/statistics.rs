@@ -42,6 +42,8 @@ pub struct Counters {
     flows: HashMap<FlowKey, FlowCounts, RandomState>,
     /// The flow of the latest packets, and what of it is not in the table yet: packets come in runs.
     run: (FlowKey, FlowCounts),
+    /// What the latest packet said of its flow: most runs go one way, and need no key made of it.
+    latest: Option<(Tuple, Option<Tunnel>)>,
     overflow: Share,
 }
 
@@ -55,6 +57,7 @@ impl Default for Counters {
             sizes: Default::default(),
             flows: HashMap::with_hasher(RandomState::with_seed(seed)),
             run: Default::default(),
+            latest: None,
             overflow: Share::default(),
         }
     }
@@ -68,12 +71,20 @@ impl Counters {
         add(&mut self.classes[headers.class as usize], wire_length);
         self.sizes[bucket(wire_length)] += 1;
         if let Some(tuple) = &headers.tuple {
-            let (key, from_high) = key(tuple, headers.tunnel);
-            if self.run.0 != key {
-                self.settle();
-                self.run = (key, FlowCounts { share: Share::default(), from_high });
+            if !self.latest.as_ref().is_some_and(|(latest, tunnel)| latest == tuple && *tunnel == headers.tunnel) {
+                self.turn_to(*tuple, headers.tunnel);
             }
             add(&mut self.run.1.share, wire_length);
+        }
+    }
+
+    /// The flow of the latest packet is the one that is counted from now on.
+    fn turn_to(&mut self, tuple: Tuple, tunnel: Option<Tunnel>) {
+        self.latest = Some((tuple, tunnel));
+        let (key, from_high) = key(&tuple, tunnel);
+        if self.run.0 != key {
+            self.settle();
+            self.run = (key, FlowCounts { share: Share::default(), from_high });
         }
     }
 

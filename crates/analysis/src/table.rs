@@ -3,7 +3,7 @@
 //! Owns where things are. It grows with what is in it up to its bound, and looks at a few entries at most to find one
 //! that may go.
 
-use std::hash::Hash;
+use std::{hash::Hash, num::NonZeroU64};
 
 use ahash::RandomState;
 
@@ -19,11 +19,27 @@ struct Entry<K, V> {
     stamp: u32,
 }
 
-/// A place in a table, and whose it is.
+/// A place in a table, and whose it is: in one word, also where there may be none, as one is passed along for each
+/// packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    index: u32,
-    stamp: u32,
+pub struct Place(NonZeroU64);
+
+impl Place {
+    /// From the highest bit: the index, which has less than 31 of them, the stamp, and a one.
+    #[inline]
+    fn new(index: u32, stamp: u32) -> Self {
+        Self(NonZeroU64::MIN | u64::from(index) << 33 | u64::from(stamp) << 1)
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        (self.0.get() >> 33) as usize
+    }
+
+    #[inline]
+    fn stamp(self) -> u32 {
+        (self.0.get() >> 1) as u32
+    }
 }
 
 /// Keys and values, so many at most.
@@ -75,7 +91,7 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
     #[inline]
     pub fn find(&mut self, key: &K) -> Option<Place> {
         match self.entries.get(self.latest as usize) {
-            Some(entry) if entry.key == *key => Some(Place { index: self.latest, stamp: entry.stamp }),
+            Some(entry) if entry.key == *key => Some(Place::new(self.latest, entry.stamp)),
             _ => self.look_up(key),
         }
     }
@@ -90,7 +106,7 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
             let entry = &self.entries[index as usize];
             if entry.hash == hash && entry.key == *key {
                 self.latest = index;
-                return Some(Place { index, stamp: entry.stamp });
+                return Some(Place::new(index, entry.stamp));
             }
             slot = (slot + 1) & mask;
         }
@@ -99,8 +115,8 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
     /// What is there, if it is still the same.
     #[inline]
     pub fn get_mut(&mut self, place: Place) -> Option<(&K, &mut V)> {
-        let entry = self.entries.get_mut(place.index as usize)?;
-        (entry.stamp == place.stamp).then_some((&entry.key, &mut entry.value))
+        let entry = self.entries.get_mut(place.index())?;
+        (entry.stamp == place.stamp()).then_some((&entry.key, &mut entry.value))
     }
 
     /// Puts a new key in. Where there is no room, of some the one with the least worth goes, and is given back.
@@ -115,7 +131,7 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
             } else {
                 self.occupy(hash, index as u32);
             }
-            return (Place { index: index as u32, stamp: 0 }, None);
+            return (Place::new(index as u32, 0), None);
         }
         let index = self.least(worth);
         self.vacate(index);
@@ -123,7 +139,7 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
         let gone = std::mem::replace(&mut self.entries[index], Entry { key, value, hash, stamp });
         self.occupy(hash, index as u32);
         self.latest = index as u32;
-        (Place { index: index as u32, stamp }, Some((gone.key, gone.value)))
+        (Place::new(index as u32, stamp), Some((gone.key, gone.value)))
     }
 
     /// All of them, which are not in it any more.
@@ -193,6 +209,15 @@ mod tests {
             (0..1000u64).map(|low| u128::from(low.wrapping_mul(FACTOR).wrapping_neg()) << 64 | u128::from(low));
         let hashes: HashSet<u32> = chosen.map(|key| table.hash(&key)).collect();
         assert!(hashes.len() > 990, "{} of 1000", hashes.len());
+    }
+
+    #[test]
+    fn a_place_is_what_it_was_made_of() {
+        for (index, stamp) in [(0, 0), (0, u32::MAX), (1 << 24, 0), (1 << 24, u32::MAX), (77, 5)] {
+            let place = Place::new(index, stamp);
+            assert_eq!((place.index(), place.stamp()), (index as usize, stamp));
+        }
+        assert_eq!(size_of::<Option<Place>>(), 8);
     }
 
     proptest! {

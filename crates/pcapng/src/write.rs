@@ -190,10 +190,14 @@ pub fn enhanced_packet<const N: usize>(
         out.extend_from_slice(&total.to_le_bytes());
         return;
     }
-    // Padding and the trailing length in one piece: the last bytes of it.
-    let mut tail = [0u8; 7];
-    tail[3..7].copy_from_slice(&total.to_le_bytes());
-    out.extend_from_slice(&tail[3 - (padded - captured)..]);
+    // Padding and the trailing length in one piece, each of a length that is known here.
+    let [a, b, c, d] = total.to_le_bytes();
+    match padded - captured {
+        0 => out.extend_from_slice(&[a, b, c, d]),
+        1 => out.extend_from_slice(&[0, a, b, c, d]),
+        2 => out.extend_from_slice(&[0, 0, a, b, c, d]),
+        _ => out.extend_from_slice(&[0, 0, 0, a, b, c, d]),
+    }
 }
 
 /// Adds a comment to options.
