@@ -11,6 +11,9 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 /// The variable with the file of authorities that AWS's own programs read.
 pub const AWS: &str = "AWS_CA_BUNDLE";
 
+/// All the authorities of a system take a quarter of a mebibyte.
+const MOST: u64 = 8 << 20;
+
 /// That file.
 pub fn bundle() -> Option<PathBuf> {
     std::env::var_os(AWS).filter(|path| !path.is_empty()).map(PathBuf::from)
@@ -18,7 +21,13 @@ pub fn bundle() -> Option<PathBuf> {
 
 /// The certificates of a file, and as they are there, in PEM. An error is why it cannot be used, for people.
 pub fn read(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), String> {
-    let pem = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let unread = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+    let found = std::fs::metadata(path).map_err(|error| unread(&error))?;
+    // What never ends, or never begins, is no list.
+    if !found.is_file() || found.len() > MOST {
+        return Err(unread(&format!("not a file of at most {} MiB", MOST >> 20)));
+    }
+    let pem = std::fs::read(path).map_err(|error| unread(&error))?;
     let odd = |error: &dyn std::fmt::Display| format!("{} is not a list of certificates: {error}", path.display());
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|error| odd(&error))?;
@@ -51,5 +60,9 @@ mod tests {
         }
         let error = read(&folder.path().join("none")).expect_err("not there");
         assert!(error.starts_with("cannot read ") && error.contains("none"), "{error}");
+        for path in ["/dev/zero", "/"] {
+            let error = read(Path::new(path)).expect_err("no file");
+            assert!(error.starts_with("cannot read ") && error.contains("not a file"), "{error}");
+        }
     }
 }
