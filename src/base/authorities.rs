@@ -19,15 +19,25 @@ pub fn bundle() -> Option<PathBuf> {
     std::env::var_os(AWS).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// The certificates of a file, and as they are there, in PEM. An error is why it cannot be used, for people.
-pub fn read(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), String> {
+/// Those of a system's file that can be read, as its own clients take them.
+pub fn readable(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = content(path)?;
+    Ok(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect())
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, String> {
     let unread = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
     let found = std::fs::metadata(path).map_err(|error| unread(&error))?;
     // What never ends, or never begins, is no list.
     if !found.is_file() || found.len() > MOST {
         return Err(unread(&format!("not a file of at most {} MiB", MOST >> 20)));
     }
-    let pem = std::fs::read(path).map_err(|error| unread(&error))?;
+    std::fs::read(path).map_err(|error| unread(&error))
+}
+
+/// The certificates of a file, and as they are there, in PEM. An error is why it cannot be used, for people.
+pub fn read(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), String> {
+    let pem = content(path)?;
     let odd = |error: &dyn std::fmt::Display| format!("{} is not a list of certificates: {error}", path.display());
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|error| odd(&error))?;

@@ -32,7 +32,16 @@ use crate::base::{
     text,
 };
 
-/// Who vouches for servers: whom the system trusts, and the authorities of a file.
+/// Whether anybody is to vouch for the server.
+fn is_secure(uri: &str) -> bool {
+    uri.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
+/// Who vouches for a server: whom the system trusts, and the authorities of a file.
+fn trust_for(uri: &str) -> Result<TrustStore, String> {
+    if is_secure(uri) { trust() } else { Ok(TrustStore::empty()) }
+}
+
 fn trust() -> Result<TrustStore, String> {
     let trust = TrustStore::default();
     let Some(path) = authorities::bundle() else { return Ok(trust) };
@@ -84,7 +93,7 @@ pub fn client() -> SharedHttpClient {
 
 /// The same for what the SDK has no call for.
 pub async fn call(request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    call_trusting(trust().map_err(refused)?, request).await
+    call_trusting(trust_for(request.uri()).map_err(refused)?, request).await
 }
 
 async fn call_trusting(trust: TrustStore, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -109,7 +118,7 @@ pub async fn post(
     let request =
         request.body(HttpRequest::new(body.into()).into_body()).map_err(|error| invalid(error.to_string()))?;
     let request = HttpRequest::try_from(request).map_err(|error| invalid(error.to_string()))?;
-    let trust = trusted.cloned().map_or_else(trust, Ok).map_err(refused)?;
+    let trust = trusted.cloned().map_or_else(|| trust_for(request.uri()), Ok).map_err(refused)?;
     let answer = if is_here(to) {
         connector(None, trust, None, None).call(request).await
     } else {
@@ -166,7 +175,7 @@ struct Routed {
 #[derive(Debug)]
 struct Ways {
     proxies: Proxies,
-    /// Why none goes anywhere.
+    /// Why none goes to a server for which somebody is to vouch.
     refusal: Option<String>,
 }
 
@@ -187,7 +196,8 @@ struct Routes {
 
 impl HttpConnector for Routes {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let way = self.ways.refusal.clone().map_or_else(|| way(&self.ways.proxies, request.uri()), Err);
+        let refusal = self.ways.refusal.clone().filter(|_| is_secure(request.uri()));
+        let way = refusal.map_or_else(|| way(&self.ways.proxies, request.uri()), Err);
         let proxy = match way {
             Ok(proxy) => proxy.map(|proxy| proxy.url()),
             Err(reason) => return HttpConnectorFuture::ready(Err(refused(reason))),

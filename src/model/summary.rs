@@ -2,6 +2,8 @@
 //!
 //! Owns the facts that outlive the session; they hold no payload and no credentials.
 
+use std::collections::BTreeSet;
+
 use nodewatch_answers::{Answer, Looked};
 use nodewatch_ports::Flap;
 use nodewatch_protocol::{Dropped, UnixMillis};
@@ -102,6 +104,7 @@ impl AnswersSummary {
                 nodes: before.nodes.max(now.nodes),
                 taps: before.taps.max(now.taps),
                 unplaced: before.unplaced.max(now.unplaced),
+                several: before.several || now.several,
                 attempts: before.attempts.saturating_add(now.attempts),
                 one_direction: before.one_direction.saturating_add(now.one_direction),
                 dns_unanswered: before.dns_unanswered.saturating_add(now.dns_unanswered),
@@ -111,7 +114,9 @@ impl AnswersSummary {
                 left_out: before.left_out.saturating_add(now.left_out),
             },
         };
-        Self { standing: later.standing, over, looked, not_seen: later.not_seen, withheld: later.withheld }
+        let withheld: BTreeSet<String> = self.withheld.into_iter().chain(later.withheld).collect();
+        let withheld = (!withheld.is_empty()).then(|| withheld.into_iter().collect::<Vec<_>>().join("; "));
+        Self { standing: later.standing, over, looked, not_seen: later.not_seen, withheld }
     }
 }
 

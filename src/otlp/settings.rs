@@ -4,7 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
 
 use super::Exporter;
 use crate::{
@@ -99,10 +99,12 @@ impl Exporter {
         // What somebody has set is so.
         resource.retain(|(key, _)| !own.iter().any(|(known, _)| known == key));
         resource.extend(own);
+        let endpoint = endpoint(url, &variable)?;
+        let is_secure = endpoint.scheme() == Some(&Scheme::HTTPS);
         Ok(Some(Self {
-            endpoint: endpoint(url, &variable)?,
+            endpoint,
             headers,
-            trusted: trusted(&found)?,
+            trusted: if is_secure { trusted(&found)? } else { None },
             timeout: millis(timeouts, WITHIN)?,
             every: millis(["OTEL_METRIC_EXPORT_INTERVAL"; 2], EVERY)?,
             resource,
@@ -204,12 +206,19 @@ mod tests {
             ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
             ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/key.pem"),
-            ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "/nowhere/mine.pem"),
         ] {
             let said = Notice::from(open(None, &[(variable, value)]).expect_err(variable)).line();
             assert!(said.contains(variable) && !said.contains("secret"), "{said}");
+        }
+        for variable in [
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        ] {
+            let file = (variable, "/nowhere/one.pem");
+            let error = open(Some("https://c.example"), &[file]).expect_err(variable).to_string();
+            assert!(error.contains(variable), "{error}");
+            assert!(open(Some("http://c.example"), &[file]).is_ok(), "nobody is to be vouched for");
         }
         let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret, x-scope=a");
         let exporter = open(None, &[headers]).expect("read");

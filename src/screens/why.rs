@@ -14,7 +14,10 @@ use nodewatch_protocol::Sums;
 use super::{App, Layer, Screen, cursor::Cursor};
 use crate::{
     model::{Place, Workloads},
-    session::{Effect, node::watch::PairKey},
+    session::{
+        Effect,
+        node::watch::{NodeWatch, PairKey},
+    },
 };
 
 /// Names that are told where one is unknown, and how much alike they have to be.
@@ -141,7 +144,13 @@ impl App {
         let mut counted: Vec<_> = counted.into_iter().collect();
         counted.sort_by_key(|(_, sums)| Reverse(sums.attempts));
         if counted.is_empty() {
-            return vec![format!("no packet of {} was seen where it is watched", why.text())];
+            let full = |watch: &NodeWatch| watch.forgotten + watch.unlisted.pairs + watch.unlisted.no_room > 0;
+            let known = if self.session.nodes.values().any(|state| full(&state.seen.watch)) {
+                "is known: not all pairs had room"
+            } else {
+                "was seen where it is watched"
+            };
+            return vec![format!("no connection and no question to DNS of {} {known}", why.text())];
         }
         let more = counted.len().saturating_sub(PLACES);
         let line = |((interface, node), sums): &((&str, &str), Sums)| {

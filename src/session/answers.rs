@@ -99,10 +99,11 @@ impl Answering {
         self.engine.journal.ready(service).into_iter().collect()
     }
 
-    /// Codes that are silenced and have answers that stand, and how many these are.
+    /// Codes that are silenced and have answers, also those that are over, and how many these are.
     pub fn withheld(&self) -> Option<String> {
-        let standing = |code: &Code| (*code, self.standing(*code));
-        let some: Vec<(Code, usize)> = self.silenced.iter().map(standing).filter(|(_, count)| *count > 0).collect();
+        let over = |code: Code| self.engine.history().filter(|answer| answer.code == Some(code)).count();
+        let all = |code: &Code| (*code, self.standing(*code) + over(*code));
+        let some: Vec<(Code, usize)> = self.silenced.iter().map(all).filter(|(_, count)| *count > 0).collect();
         let all = some.iter().map(|(_, count)| count).sum();
         let codes = some.iter().map(|(code, _)| code.text()).collect::<Vec<_>>().join(", ");
         (all > 0).then(|| format!("{} silenced ({codes})", counted(all, "answer")))

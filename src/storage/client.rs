@@ -31,8 +31,11 @@ const MOST_AUTHORITIES: usize = 32;
 pub(super) fn authorities(of_another: bool) -> Result<Option<String>, String> {
     let system = std::env::var_os("SSL_CERT_FILE").filter(|path| of_another && !path.is_empty()).map(PathBuf::from);
     let mut found: Vec<CertificateDer<'static>> = Vec::new();
-    for path in authorities::bundle().into_iter().chain(system) {
+    if let Some(path) = authorities::bundle() {
         found.extend(authorities::read(&path)?.0);
+    }
+    if let Some(path) = system {
+        found.extend(authorities::readable(&path)?);
     }
     found.retain(|der| !webpki_root_certs::TLS_SERVER_ROOT_CERTS.contains(der));
     found.sort_by(|one, other| one.as_ref().cmp(other.as_ref()));

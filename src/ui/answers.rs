@@ -192,7 +192,7 @@ fn looked_at(app: &App) -> String {
     let looked = app.session.answers.looked();
     let minute = |at: u64| time_of_day(at).chars().take(5).collect::<String>();
     // What two nodes have seen each of them counts.
-    let (watched, added) = if looked.nodes > 1 { ("", "added up: ") } else { ("watched ", "") };
+    let (watched, added) = if looked.several { ("", "added up: ") } else { ("watched ", "") };
     format!(
         "{}, {} {}{}-{}   {}{} attempts, {} failed, {} delayed",
         counted(looked.nodes, "node"),

@@ -49,6 +49,9 @@ pub struct Looked {
     pub unplaced: usize,
     /// Connections that were begun and questions that were asked.
     pub attempts: u64,
+    /// More than one node has counted them: what two have seen is in there twice.
+    #[serde(default)]
+    pub several: bool,
     /// Of these, those that no place has judged, as only one direction of them was seen wherever they were seen.
     #[serde(default)]
     pub one_direction: u64,
@@ -84,6 +87,8 @@ pub struct Engine {
     looked: Looked,
     /// What was counted of others than nodes that look after their own pods.
     others: Sums,
+    /// The first that has told.
+    counted_by: Option<String>,
     idle: u64,
 }
 
@@ -111,6 +116,7 @@ impl Engine {
             judged: 0,
             looked: Looked::default(),
             others: Sums::default(),
+            counted_by: None,
             idle,
         }
     }
@@ -129,6 +135,8 @@ impl Engine {
         }
         let place = |interface: u16| places.get(usize::from(interface)).copied().flatten();
         self.others += self.sums_of_others(told);
+        let counts = self.counted_by.get_or_insert_with(|| told.node.clone());
+        self.looked.several |= *counts != told.node;
         self.looked.left_out = self.looked.left_out.saturating_add(told.left_out);
         self.looked.one_direction = self.looked.one_direction.saturating_add(told.one_direction);
         for pair in &told.pairs {

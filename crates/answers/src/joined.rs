@@ -77,7 +77,9 @@ impl Joined {
         self.sightings += 1;
         let clocks = &self.clocks;
         let groups = self.groups.entry(key.clone()).or_default();
-        if let Some(group) = groups.iter_mut().find(|group| are_one(&group.seen[0], &sighting, taps, clocks)) {
+        let is_its =
+            |group: &Group| are_one(&group.seen[0], &sighting, taps, clocks) && !is_beside(&group.seen, &sighting);
+        if let Some(group) = groups.iter_mut().find(|group| is_its(group)) {
             group.put(sighting);
             return;
         }
@@ -231,6 +233,18 @@ fn are_one(one: &Sighting, other: &Sighting, taps: &[Tap], clocks: &Clocks) -> b
     stamps && (are_near(0) || elsewhere())
 }
 
+/// One place has seen another connection there with the same numbers, and not a translation, which takes a hop: as a resolver
+/// library asks two servers the same question at once.
+fn is_beside(seen: &[Sighting], other: &Sighting) -> bool {
+    let ends = |case: &Case| (case.source, case.destination, case.ports);
+    seen.iter().any(|it| {
+        it.tap == other.tap
+            && it.case.hops.is_some()
+            && it.case.hops == other.case.hops
+            && ends(&it.case) != ends(&other.case)
+    })
+}
+
 /// Packets have fewer hops left the further they have come; where that does not tell, earlier is nearer.
 fn in_order(group: &mut [Sighting]) {
     group.sort_by_key(|it| (std::cmp::Reverse(it.case.hops.unwrap_or(0)), it.case.began, it.tap));
@@ -261,6 +275,30 @@ mod tests {
         let ends = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
         let case = Case::of(what, Service::Tcp, (ends[0], 40_000), (ends[1], 80), (began * 1_000_000) as i64);
         Case { id: Some((number, 7)), ..case }
+    }
+
+    #[test]
+    fn one_question_to_two_servers_is_two_and_its_translation_is_none_of_them() {
+        const BEGIN: u64 = 1_700_000_000_000;
+        let mut joined = Joined::default();
+        let mut see = |tap: u16, hops: u8, last: u8| {
+            let case = case(Finding::Symptom(Symptom::DnsUnanswered), 7, BEGIN);
+            let case = Case { destination: [10, 96, 0, last].into(), hops: Some(hops), ..case };
+            joined.put(Sighting { tap: TapId(tap), heard: BEGIN, case }, &[]);
+        };
+        for (tap, hops) in [(0, 64), (1, 63)] {
+            see(tap, hops, 10);
+            see(tap, hops, 11);
+        }
+        let of = |last: u8| IpAddr::from([10, 96, 0, last]);
+        let mut groups: Vec<Vec<IpAddr>> = joined
+            .groups
+            .values()
+            .flatten()
+            .map(|group| group.seen.iter().map(|it| it.case.destination).collect())
+            .collect();
+        groups.sort();
+        assert_eq!(groups, [vec![of(10); 2], vec![of(11); 2]]);
     }
 
     #[test]

@@ -63,10 +63,12 @@ impl Known<'_> {
         };
         let ahead = ahead(self.clocks, self.taps, first.tap, id);
         let there = millis(at.saturating_add(ahead));
+        // Nodes have clocks of their own: what was heard before this may be of it all the same.
+        let first_heard = seen.iter().map(|it| it.heard).min().unwrap_or_default();
         let told_by = heard.saturating_add(SETTLED).saturating_add_signed(ahead / 1_000_000);
         tap.sees(there)
             && !self.seconds.is_crowded(&tap.node, there.saturating_sub(1_000), told_by)
-            && self.no_room.is_none_or(|no_room| no_room < millis(at))
+            && self.no_room.is_none_or(|no_room| no_room < millis(at) && no_room.saturating_add(SETTLED) < first_heard)
             && !self.ways.is_blind(id, &last.case, there)
     }
 }

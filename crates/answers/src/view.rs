@@ -20,6 +20,7 @@ use crate::{
     pairs::{Pairs, Target},
     paths::{Segment, Tap, TapId, Trouble},
     signals::Signals,
+    words::end,
 };
 
 /// Distinct connections, or questions, that a cause must have hurt.
@@ -291,7 +292,8 @@ impl<'a> View<'a> {
     /// What address and port are called at a moment.
     pub(crate) fn name(&self, (address, port): (IpAddr, u16), at: u64) -> String {
         match self.journal.name(address, port, at) {
-            name if port == 0 || name.contains(':') && !name.contains('/') => name,
+            name if port == 0 => name,
+            name if name == address.to_string() => end((address, port)),
             name => format!("{name}:{port}"),
         }
     }

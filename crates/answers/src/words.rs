@@ -67,7 +67,7 @@ pub fn many(answer: &Answer) -> String {
 
 /// How attempts were counted, where that is not once: what two nodes have seen each of them counts.
 pub fn by_each(looked: &Looked) -> &'static str {
-    if looked.nodes > 1 { " (each node counts what it sees)" } else { "" }
+    if looked.several { " (each node counts what it sees)" } else { "" }
 }
 
 /// What was looked at, where no cause was found in it; `over` is how long that was.

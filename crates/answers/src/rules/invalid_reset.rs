@@ -35,7 +35,8 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         if hurt.len() < ENOUGH_EXACT || is_pods {
             continue;
         }
-        let case = view.troubles[hurt[0]].first();
+        let trouble = view.troubles[hurt[0]];
+        let case = trouble.showing(Finding::Stray).unwrap_or(trouble.first());
         let sure = is_translated(view, known_as, (backend, case.ports.1));
         let text = format!(
             "{} connections to {known_as} were ended by their clients: a packet came from the backend {backend} untranslated, \

@@ -27,8 +27,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         }
         let trouble = &view.troubles[hurt[0]];
         let at = trouble.millis();
-        let text =
-            format!("{} of {of} attempts to reach {} were {}", hurt.len(), view.name(target, at), segment.text());
+        let became = if matches!(*segment, Segment::Node { back: true, .. }) { "had their" } else { "were" };
+        let lost = segment.text();
+        let text = format!("{} of {of} attempts to reach {} {became} {lost}", hurt.len(), view.name(target, at));
         let mut draft = Draft { certainty: Some(Certainty::Located), text, ..Draft::default() };
         let segment = segment.as_ref();
         draft.place.segment = Some(segment.clone());

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nodewatch_protocol::{Finding, Service, Symptom};
+use nodewatch_protocol::{Finding, Role, Service, Symptom};
 
 use crate::{
     Certainty, Code, Place, Runner, Segment, Source,
-    paths::Trouble,
+    paths::{TapId, Trouble},
     rules,
     view::{Draft, ENOUGH, View, inside},
 };
@@ -78,12 +78,19 @@ fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
         hurt.len(),
         view.name(target, at)
     );
-    let mut draft = Draft::of(Code::PolicyDrop, Certainty::Verdict, text);
+    // On a bridge, a pod's packets have passed no host either.
+    let is_pods = |tap: &TapId| view.tap(*tap).is_some_and(|tap| tap.node == node && tap.role == Role::Pod);
+    let sure = !hurt.iter().any(|&at| view.troubles[at].missing.iter().any(is_pods));
+    let mut draft = Draft::of(Code::PolicyDrop, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
     draft.place = view.place_of(target, at);
     draft.place.node = Some(node.to_owned());
     draft.of = of;
-    draft.ruled_out =
-        vec!["the server: its resets would have been seen coming into the node, with fewer hops left".to_owned()];
+    if sure {
+        let server = "the server: its resets would have been seen coming into the node, with fewer hops left";
+        draft.ruled_out = vec![server.to_owned()];
+    } else {
+        draft.not_seen = vec!["whether the pod itself has refused: its interface is of the same node".to_owned()];
+    }
     draft.next = vec![format!("iptables-save | grep REJECT    # on {node}: --reject-with tcp-reset; nft list ruleset")];
     draft.next.extend(commands(view, target, at));
     draft.hurt = hurt.to_vec();
