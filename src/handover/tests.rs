@@ -151,6 +151,7 @@ fn where_answers_are_silenced_no_report_says_that_no_cause_was_found() {
         until: NOW + 60_000,
         nodes: 2,
         taps: 2,
+        several: true,
         attempts: 12,
         failed: 6,
         ..nodewatch_answers::Looked::default()

@@ -285,7 +285,7 @@ fn why_narrows_answers_and_connections_to_a_pair() {
     command(&mut app, "why web-1 10.0.1.55:9090");
     assert!(titles(&app).is_empty(), "another port");
     let shown = drawn(&app, 100, 24);
-    assert!(shown.contains("no packet of web-1 to 10.0.1.55:9090 was seen where it is watched"), "{shown}");
+    assert!(shown.contains("no connection and no question to DNS of web-1 to 10.0.1.55:9090 was seen"), "{shown}");
     let other = symptoms("eth0", vec![pair("10.0.2.9", "10.0.9.9", 80, &[(Symptom::Refused, 1)])]);
     feed(&mut app, [tunnel("a", told(other))]);
     command(&mut app, "why 10.0.2.9 10.0.9.9:80");
