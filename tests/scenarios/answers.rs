@@ -136,6 +136,11 @@ fn a_silenced_code_is_a_line_until_the_same_key() {
     assert!(shown.contains("no answer is shown: 1 answer silenced (N-11)") && !shown.contains("no cause"), "{shown}");
     assert!(app.session.answers.silenced().contains(&Code::AcceptQueue));
     assert_eq!(app.row_under_cursor(), app.answer_rows().last().map(|row| RowKey::Answer(row.key())));
+    // Once it is over too: a report is mostly written then.
+    let mut later = app.clone();
+    tick(&mut later, 80_000);
+    let report = nodewatch_tui::handover::markdown(&later.session.summary());
+    assert!(report.contains("No answer is told here: 1 answer silenced (N-11)"), "{report}");
     key(&mut app, Action::Silence);
     assert_eq!((titles(&app), app.session.answers.count()), (vec!["N-11 accept queue full".to_owned()], 1));
 }
