@@ -228,7 +228,7 @@ fn a_collector_over_tls_is_vouched_for_by_the_authorities_that_the_environment_n
     std::fs::write(&odd, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("written");
     let (code, said, seen) = run(&[("AWS_CA_BUNDLE", &odd)]).expect("as before");
     let told = said.contains("AWS_CA_BUNDLE: ") && said.contains("odd.pem is not a list of certificates");
-    assert!(code == Some(0) && seen == 0 && told, "{seen} {said}");
+    assert!(code == Some(2) && seen == 0 && told, "{seen} {said}");
     let (code, said, _) = run(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &odd)]).expect("as before");
     assert!(code == Some(2) && said.contains("OTEL_EXPORTER_OTLP_CERTIFICATE: "), "{said}");
     let (code, said, seen) = run(&[("OTEL_SDK_DISABLED", "true")]).expect("as before");

@@ -130,9 +130,15 @@ fn trusted(
         return Err(wrong(name)("certificates of clients are not supported".to_owned()));
     }
     let names = ["OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
-    let Some((name, path)) = found(names) else { return Ok(None) };
-    let (_, pem) = authorities::read(Path::new(&path)).map_err(|error| wrong(name)(text::line(&error)))?;
-    Ok(Some(aws_http::only(pem)))
+    let read = |(name, path): (&'static str, String)| {
+        let read = authorities::read(Path::new(&path)).map_err(|error| wrong(name)(text::line(&error)));
+        read.map(|(_, pem)| pem)
+    };
+    match found(names) {
+        Some(own) => Ok(Some(aws_http::only(read(own)?))),
+        // Those are read anew for each export; what is wrong with them is said before anything runs.
+        None => found([authorities::AWS; 2]).map(read).transpose().map(|_| None),
+    }
 }
 
 /// Where metrics are posted.
