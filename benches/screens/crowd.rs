@@ -1,6 +1,6 @@
 //! A site of many nodes whose agents are written lines over in-memory streams.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use futures::{
     FutureExt, StreamExt,
@@ -13,7 +13,7 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
-    model::{DeployProgress, Machine, Node, NodeName, NodesChange, Readiness},
+    model::{DeployProgress, Node, NodeName, NodesChange, Readiness},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -34,19 +34,10 @@ pub fn name(index: usize) -> NodeName {
 impl Site for Crowd {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
         let node = |index| Node {
-            name: name(index),
             readiness: Readiness::Ready,
-            cordoned: false,
             zone: Some("eu-west-1a".into()),
             instance_type: Some("m5.large".into()),
-            addresses: vec![],
-            labels: BTreeMap::new(),
-            version: None,
-            uid: None,
-            created: None,
-            instance_id: None,
-            kubelet_port: None,
-            machine: Machine::default(),
+            ..Node::named(name(index))
         };
         let all = (0..NODES).map(node).collect();
         stream::iter([NodesChange::Replaced(all)]).chain(stream::pending()).boxed()

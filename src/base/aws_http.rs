@@ -39,7 +39,8 @@ fn is_secure(uri: &str) -> bool {
 
 /// Who vouches for a server: whom the system trusts, and the authorities of a file.
 fn trust_for(uri: &str) -> Result<TrustStore, String> {
-    if is_secure(uri) { trust() } else { Ok(TrustStore::empty()) }
+    // A proxy on the way to one that is not may be.
+    if is_secure(uri) { trust() } else { Ok(trust().unwrap_or_default()) }
 }
 
 fn trust() -> Result<TrustStore, String> {
@@ -78,7 +79,7 @@ pub fn client() -> SharedHttpClient {
     let proxies = Proxies::from_environment();
     let (trust, refusal) = match trust() {
         Ok(trust) => (trust, None),
-        Err(reason) => (TrustStore::empty(), Some(reason)),
+        Err(reason) => (TrustStore::default(), Some(reason)),
     };
     let through = |proxy: Option<Proxy>| {
         let trust = trust.clone();

@@ -144,7 +144,9 @@ impl App {
         let mut counted: Vec<_> = counted.into_iter().collect();
         counted.sort_by_key(|(_, sums)| Reverse(sums.attempts));
         if counted.is_empty() {
-            let full = |watch: &NodeWatch| watch.forgotten + watch.unlisted.pairs + watch.unlisted.no_room > 0;
+            let full = |watch: &NodeWatch| {
+                [watch.forgotten, watch.unlisted.pairs, watch.unlisted.no_room].iter().any(|count| *count > 0)
+            };
             let known = if self.session.nodes.values().any(|state| full(&state.seen.watch)) {
                 "is known: not all pairs had room"
             } else {
