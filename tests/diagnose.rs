@@ -549,7 +549,9 @@ fn files_that_differ_in_their_numbers_are_one_capture_where_one_has_ended_before
     let interfaces = |files: &[(&str, u32)]| {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, begun) in files {
-            fs::write(folder.path().join(name), small_at(*begun)).expect("written");
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, small_at(*begun)).expect("written");
         }
         let output = run(folder.path(), &[".", "-o", "json"], Stdio::null());
         let lines = lines(&output);
@@ -571,6 +573,15 @@ fn files_that_differ_in_their_numbers_are_one_capture_where_one_has_ended_before
         ("ip-10-0-1-2.ec2.internal.eth0.pcap", 1_700_000_000),
     ]);
     assert_eq!(nodes, 1, "two interfaces of one node, whose name has dots");
+    for (files, expected) in [
+        (["eth0.pcap", "pod.pcap", "pod2.pcap"], 1),
+        (["case-7-a-eth0.pcap", "case-7-a-eni0.pcap", "case-7-b-eth0.pcap"], 2),
+        (["a/eth0.pcap", "a/pod.pcap", "b/eth0.pcap"], 2),
+        (["client.pcap", "server.pcap", "between.pcap"], 3),
+    ] {
+        let (_, nodes) = interfaces(&files.map(|name| (name, 1_700_000_000)));
+        assert_eq!(nodes, expected, "{files:?}");
+    }
 }
 
 #[test]

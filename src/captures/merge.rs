@@ -10,6 +10,7 @@ mod find;
 mod host;
 mod input;
 mod limit;
+mod names;
 mod notes;
 mod once;
 mod paired;
@@ -44,6 +45,7 @@ use entry::{Entry, Key, What};
 pub use error::MergeError;
 pub use find::{Found, find};
 use input::{Input, Shared};
+use names::{FileNames, source_of};
 pub use notes::Notes;
 use once::Once;
 use paired::nanos;
@@ -51,7 +53,7 @@ pub use paired::side_filter;
 use reading::Take;
 pub use reading::Taken;
 use snaplens::Snaplens;
-use source::{OpenError, Place, source_of};
+use source::{OpenError, Place};
 use spool::Spool;
 
 /// Bytes of packets read ahead, of all inputs that are open at once.
@@ -211,7 +213,7 @@ impl Merge {
             interfaces: Vec::new(),
             cover: Cover::default(),
             apart: self.pair.is_some(),
-            by_name: is_read,
+            by_name: is_read.then(|| FileNames::of(&self.inputs)),
             captures: Vec::new(),
         };
         let names = || self.names.iter().map(|(address, name)| (*address, name.clone()));
@@ -405,7 +407,7 @@ impl<W: Write> Work<'_, W> {
     /// in numbers only: those of several nodes are captured at the same time.
     fn node_of(&mut self, next: &Waiting, inputs: &mut [Option<(Input, usize)>]) -> Result<String, MergeError> {
         let own = input::node_before(&next.place, &self.shared);
-        if !self.shared.by_name {
+        if self.shared.by_name.is_none() {
             return Ok(own);
         }
         let source = source_of(&next.place.path);

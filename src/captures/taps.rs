@@ -23,13 +23,24 @@ pub struct Taps {
     by_node: BTreeMap<String, usize>,
 }
 
-/// Node and interface of a name such as `NODE/INTERFACE`, or of others' file such as `NODE.INTERFACE.pcap`: names of nodes
-/// have dots too.
+/// Node and interface of a name such as `NODE/INTERFACE`, or of others' file such as `NODE.INTERFACE.pcap`, also with `-` and
+/// `_`: names of nodes have dots and dashes too. Files that are named after interfaces alone are of one node, which has no name.
 fn parts(name: &str, ours: bool) -> (&str, &str) {
     let (place, interface) = name.rsplit_once('/').unwrap_or((name, ""));
+    if ours {
+        return (place, interface);
+    }
     // The name of an interface in a file that is named after its place says less than that.
-    match place.rsplit_once('.').filter(|_| !ours) {
-        Some((node, last)) if role(last) != Role::Other => (node, last),
+    let is_interface = |name: &str| role(name) != Role::Other;
+    // Such words begin other words too.
+    let is_plainly = |name: &str| {
+        let is_word = OF_PODS.contains(&name) || name == "node";
+        is_interface(name) && (is_word || name.bytes().any(|byte| byte.is_ascii_digit()))
+    };
+    match (place.rsplit_once('.'), place.rsplit_once(['-', '_'])) {
+        (Some((node, last)), _) if is_interface(last) => (node, last),
+        (_, Some((node, last))) if is_plainly(last) => (node, last),
+        (None, None) if is_plainly(place) => ("", place),
         _ => (place, interface),
     }
 }
@@ -86,6 +97,7 @@ impl Taps {
             port: key.port,
             service: key.service,
             interface,
+            tunnel: key.tunnel,
             sums: counts.seen(key.service),
             mtu: (counts.longest > 0).then_some(counts.longest),
         });
@@ -145,5 +157,12 @@ mod tests {
         }
         assert_eq!(read("k8s.node1"), ("k8s.node1", "", Role::Other));
         assert_eq!(read("trace"), ("trace", "", Role::Other));
+        // As tcpdump's users name them.
+        assert_eq!([read("pod"), read("eth0")], [("", "pod", Role::Pod), ("", "eth0", Role::Node)]);
+        assert_eq!(read("worker-1_eth0"), ("worker-1", "eth0", Role::Node));
+        assert_eq!(read("ip-10-0-1-2-ens5"), ("ip-10-0-1-2", "ens5", Role::Node));
+        assert_eq!(read("ip-10-0-1-2"), ("ip-10-0-1-2", "", Role::Other));
+        assert_eq!([read("ethernet"), read("a-ethernet")].map(|(_, _, role)| role), [Role::Other; 2]);
+        assert_eq!(read("worker-pod7"), ("worker", "pod7", Role::Pod));
     }
 }

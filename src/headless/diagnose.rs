@@ -226,6 +226,8 @@ fn summary(diagnosis: &Diagnosis) -> Value {
         Symptom::ALL.into_iter().map(|symptom| (symptom.name().to_owned(), json!(of(symptom)))).collect();
     let unjudged = &totals.unjudged;
     let milli = |nanos: i64| u64::try_from(nanos).unwrap_or(0) / MILLION;
+    // What has passed an interface twice has failed once.
+    let failed: u64 = diagnosis.pairs.iter().map(|(pair, counts)| counts.sums(pair.service).failed).sum();
     json!({
         "files": diagnosis.read.files, "packets": totals.packets, "connections": totals.connections,
         "fates": fates(totals.fates),
@@ -244,7 +246,7 @@ fn summary(diagnosis: &Diagnosis) -> Value {
             "questions": totals.dns.questions, "unanswered": totals.dns.unanswered(),
             "servfail": totals.dns.servfail, "nxdomain": totals.dns.nxdomain,
         },
-        "pairs": diagnosis.pairs.len(), "failed": diagnosis.pairs.iter().map(|(_, counts)| counts.failures()).sum::<u64>(),
+        "pairs": diagnosis.pairs.len(), "failed": failed,
         "symptoms": symptoms,
         "not_judged": {
             "first_seconds": unjudged.at_the_beginning, "one_direction": unjudged.one_way,

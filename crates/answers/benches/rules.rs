@@ -138,7 +138,16 @@ impl Second {
             let told = &mut self.told[node as usize];
             told.sums += if interface == 0 { sums } else { Sums::default() };
             let (source, destination) = (client.address(), server.address());
-            told.pairs.push(Pair { source, destination, port: server.port, service, interface, sums, mtu: None });
+            told.pairs.push(Pair {
+                source,
+                destination,
+                port: server.port,
+                service,
+                interface,
+                tunnel: None,
+                sums,
+                mtu: None,
+            });
         }
     }
 

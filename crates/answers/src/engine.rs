@@ -16,7 +16,7 @@ use crate::{
     Answer, Certainty, Code, Journal, Pair, Runner, Source, Told,
     alive::{self, Alive},
     joined::Joined,
-    pairs::{Pairs, Target},
+    pairs::{Pairs, Spot, Target},
     paths::{Sighting, Trouble},
     places::Places,
     rules,
@@ -143,7 +143,7 @@ impl Engine {
             let Some(tap) = place(pair.interface) else { continue };
             let Pair { destination, port, .. } = *pair;
             let target = Target { destination, port, dns: pair.service == Service::Dns };
-            if self.pairs.put(now, target, tap, &pair.sums) {
+            if self.pairs.put(now, target, Spot { tap, tunnel: pair.tunnel }, &pair.sums) {
                 self.alive.answers((destination, port), now);
             }
             if let Some(mtu) = pair.mtu.filter(|_| self.mtu.len() < MOST_MTU) {

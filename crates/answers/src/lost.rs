@@ -9,7 +9,7 @@ use crate::{
     group::{Group, SETTLED, ahead, is_same_beginning},
     paths::{Segment, Sighting, Tap, TapId, Trouble, rank},
     seconds::Seconds,
-    ways::Ways,
+    ways::{Way, Ways},
 };
 
 /// A beginning that is this much later than the first, in nanoseconds, is a repeated one.
@@ -38,10 +38,11 @@ impl Known<'_> {
         let what = seen.iter().min_by_key(worst).map_or(Finding::Answered, |it| it.case.what);
         let shown = seen.iter().filter(|it| it.case.what == what && is_later(what)).map(|it| it.case.at).min();
         let at = shown.unwrap_or(seen[0].case.began);
-        let way = self.ways.of(&seen).unwrap_or_default();
+        let known = self.ways.of(&seen);
+        let way = known.map_or(&[][..], |way| way.taps);
         let has_seen = |tap: &TapId| seen.iter().any(|it| it.tap == *tap);
         let heard = seen.iter().map(|it| it.heard).max().unwrap_or_default();
-        let could_see = |tap: &TapId| self.believes(*tap, &seen, (at, heard));
+        let could_see = |tap: &TapId| known.is_some_and(|way| self.believes(way, *tap, &seen, (at, heard)));
         // Of places before one that has seen it, nothing follows.
         let behind = way.iter().rposition(&has_seen).map_or(way, |at| &way[at..]);
         let missing: Vec<TapId> = behind.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
@@ -57,7 +58,7 @@ impl Known<'_> {
     /// Where that place has not seen it, it was not there: it was watched then, has lost nothing, had room for all that it
     /// had to tell, and has seen others on their way to the same end. `at` is when that was, in nanoseconds by the first
     /// place's clock, and `heard` until when it was told of, in milliseconds.
-    fn believes(&self, id: TapId, seen: &[Sighting], (at, heard): (i64, u64)) -> bool {
+    fn believes(&self, way: Way<'_>, id: TapId, seen: &[Sighting], (at, heard): (i64, u64)) -> bool {
         let (Some(tap), Some(first), Some(last)) = (self.taps.get(usize::from(id.0)), seen.first(), seen.last()) else {
             return false;
         };
@@ -69,7 +70,7 @@ impl Known<'_> {
         tap.sees(there)
             && !self.seconds.is_crowded(&tap.node, there.saturating_sub(1_000), told_by)
             && self.no_room.is_none_or(|no_room| no_room < millis(at) && no_room.saturating_add(SETTLED) < first_heard)
-            && !self.ways.is_blind(id, &last.case, there)
+            && !self.ways.is_blind(way, id, (&last.case, there))
     }
 }
 

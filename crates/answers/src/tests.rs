@@ -88,7 +88,8 @@ impl Cluster {
         for told in &mut self.told {
             told.sums += sums;
             for interface in 0..2 {
-                told.pairs.push(Pair { source: CLIENT, destination, port, service, interface, sums, mtu: None });
+                let (source, tunnel, mtu) = (CLIENT, None, None);
+                told.pairs.push(Pair { source, destination, port, service, interface, tunnel, sums, mtu });
             }
         }
     }
@@ -593,6 +594,7 @@ fn whatever_is_told_memory_has_a_bound() {
 }
 
 mod believed;
+mod ends;
 mod innocent;
 mod lasting;
 mod ways;

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use nodewatch_protocol::{Case, Finding, MOST_ANSWERED, MOST_CASES, Role, Service, Sums, Symptoms};
+use nodewatch_protocol::{Case, Finding, MOST_ANSWERED, MOST_CASES, Role, Service, Sums, Symptoms, Tunnel};
 
 /// One interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Pair {
     pub service: Service,
     /// Where: a place in the list of interfaces.
     pub interface: u16,
+    /// In which tunnel.
+    pub tunnel: Option<Tunnel>,
     /// What was counted.
     pub sums: Sums,
     /// Packets that were too long for a link, where an error has said so, and what it takes.
@@ -77,6 +79,7 @@ impl Told {
             port: pair.port,
             service: pair.service,
             interface: pair.interface,
+            tunnel: pair.tunnel,
             sums: Sums::of(pair),
             mtu: pair.mtu,
         });

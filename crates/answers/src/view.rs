@@ -17,7 +17,7 @@ use crate::{
     Answer, Certainty, ClockGap, Code, Hurt, Journal, Place, Proof, Runner, Source, Step,
     clocks::Clocks,
     joined::Joined,
-    pairs::{Pairs, Target},
+    pairs::{Pairs, Spot, Target},
     paths::{Segment, Tap, TapId, Trouble},
     signals::Signals,
     words::end,
@@ -36,7 +36,7 @@ const TOGETHER: u64 = 2_500;
 const MOST_HURT: usize = 100;
 
 /// What each place has counted of one address and port, and whether that is DNS.
-type Summed = Rc<[(bool, TapId, Sums)]>;
+type Summed = Rc<[(bool, Spot, Sums)]>;
 
 /// What the rules look at.
 pub(crate) struct View<'a> {
@@ -115,21 +115,21 @@ pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
 
 /// Attempts of which it is known what became of them, and those that were answered, at the place that knows of most: where
 /// most were seen that may be one direction.
-fn most(counted: impl Iterator<Item = (bool, TapId, Sums)>) -> (u64, u64) {
-    let (mut by_tap, mut questions): (FxHashMap<TapId, Sums>, bool) = (FxHashMap::default(), false);
-    for (dns, tap, sums) in counted {
-        *by_tap.entry(tap).or_default() += sums;
+fn most(counted: impl Iterator<Item = (bool, Spot, Sums)>) -> (u64, u64) {
+    let (mut by_spot, mut questions): (FxHashMap<Spot, Sums>, bool) = (FxHashMap::default(), false);
+    for (dns, spot, sums) in counted {
+        *by_spot.entry(spot).or_default() += sums;
         questions |= dns;
     }
     let known = |sums: &Sums| (sums.attempts.saturating_sub(sums.open()), sums.answered);
     if questions {
         // A question may be answered at another place than where it was seen.
-        let most = |count: fn(&Sums) -> u64| by_tap.values().map(count).max().unwrap_or(0);
+        let most = |count: fn(&Sums) -> u64| by_spot.values().map(count).max().unwrap_or(0);
         let attempts = most(|sums| sums.attempts);
         let (answered, failed) = (most(|sums| sums.answered).min(attempts), most(|sums| sums.failed));
         return known(&Sums { attempts, answered, failed, ..Sums::default() });
     }
-    by_tap.values().map(known).max().unwrap_or_default()
+    by_spot.values().map(known).max().unwrap_or_default()
 }
 
 impl<'a> View<'a> {
@@ -239,7 +239,7 @@ impl<'a> View<'a> {
     fn counted_at(&self, (destination, port): (IpAddr, u16)) -> Summed {
         let sum = || {
             let kinds = [false, true].into_iter().map(|dns| Target { destination, port, dns });
-            kinds.flat_map(|target| self.pairs.of(target).map(move |(tap, sums)| (target.dns, tap, sums))).collect()
+            kinds.flat_map(|target| self.pairs.of(target).map(move |(spot, sums)| (target.dns, spot, sums))).collect()
         };
         Rc::clone(self.summed.borrow_mut().entry((destination, port)).or_insert_with(sum))
     }
@@ -247,7 +247,7 @@ impl<'a> View<'a> {
     /// Attempts to reach such targets in this minute: the most that one place has seen of them, and how many were answered.
     pub(crate) fn attempts(&self, so: impl Fn(&Target) -> bool) -> (u64, u64) {
         let targets = self.pairs.targets().filter(so);
-        most(targets.flat_map(|target| self.pairs.of(target).map(move |(tap, sums)| (target.dns, tap, sums))))
+        most(targets.flat_map(|target| self.pairs.of(target).map(move |(spot, sums)| (target.dns, spot, sums))))
     }
 
     /// The same of one address and port.
@@ -452,15 +452,16 @@ pub(crate) fn inside(segment: Option<&Segment>) -> Option<&str> {
 mod tests {
     use nodewatch_protocol::Sums;
 
-    use super::{TapId, least_share, most};
+    use super::{Spot, TapId, least_share, most};
 
     #[test]
     fn what_became_of_most_attempts_is_known_where_answers_come_by_whoever_sees_more() {
         let sums = |attempts, answered, failed| Sums { attempts, answered, failed, ..Sums::default() };
-        let one_way = (TapId(0), sums(100, 0, 0));
-        let target = [one_way, (TapId(1), sums(95, 85, 10)), (TapId(2), sums(96, 80, 10))];
+        let spot = |tap| Spot { tap: TapId(tap), tunnel: None };
+        let one_way = (spot(0), sums(100, 0, 0));
+        let target = [one_way, (spot(1), sums(95, 85, 10)), (spot(2), sums(96, 80, 10))];
         for dns in [false, true] {
-            let of = |places: &[(TapId, Sums)]| most(places.iter().map(|(tap, sums)| (dns, *tap, *sums)));
+            let of = |places: &[(Spot, Sums)]| most(places.iter().map(|(tap, sums)| (dns, *tap, *sums)));
             assert_eq!(of(&target), (95, 85));
             assert_eq!(of(&[one_way]), (0, 0));
         }

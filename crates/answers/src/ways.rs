@@ -1,7 +1,8 @@
 //! The places that connections take on their way, and which of these have lately missed some that were answered.
 //!
 //! Owns what is learned from connections that were answered, in bounded memory. A way is known of the end that it leads to:
-//! of one address of a service there are as many as it has backends.
+//! of one address of a service there are as many as it has backends. To an address that is not translated all ports are on one
+//! way, so that one of which nothing was ever answered is known too.
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
@@ -34,21 +35,37 @@ pub(crate) struct Ways {
     ends: FxHashMap<(TapId, IpAddr, End, End), Vec<TapId>>,
     target: FxHashMap<(TapId, End, End), Vec<TapId>>,
     backend: FxHashMap<End, Vec<TapId>>,
+    /// By where it begins, of addresses that are not translated.
+    address: FxHashMap<(TapId, IpAddr), Vec<TapId>>,
     /// When those that were answered have passed a place on their way, and whether they were seen there.
     passed: FxHashMap<(TapId, End), VecDeque<(u64, bool)>>,
+}
+
+/// A way, in the order of its places.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) taps: &'a [TapId],
+    /// Only of other ports of that address it is known.
+    by_address: bool,
+}
+
+/// What passes is remembered of the address too.
+fn ends_of(last: &Case, by_address: bool) -> End {
+    let (address, port) = end(last);
+    (address, if by_address { 0 } else { port })
 }
 
 impl Ways {
     /// How many are known.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len() + self.target.len() + self.backend.len()
+        self.ends.len() + self.target.len() + self.backend.len() + self.address.len()
     }
 
     /// One that was answered has gone there.
     pub(crate) fn learn(&mut self, way: &[Sighting]) {
         let (Some(first), Some(last)) = (way.first(), way.last()) else { return };
         if self.len() > MOST_WAYS {
-            (self.ends, self.target, self.backend) = Default::default();
+            (self.ends, self.target, self.backend, self.address) = Default::default();
         }
         let mut taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
         taps.dedup();
@@ -61,17 +78,27 @@ impl Ways {
         longer(self.ends.entry((first.tap, first.case.source, asked, backend)).or_default());
         longer(self.target.entry((first.tap, asked, backend)).or_default());
         longer(self.backend.entry(backend).or_default());
+        if way.iter().all(|it| it.case.destination == backend.0) {
+            longer(self.address.entry((first.tap, backend.0)).or_default());
+        }
     }
 
     /// The way that such a connection takes to the end that it was seen on its way to, in the order of its sightings. Where
     /// it was not translated yet, that may be any.
-    pub(crate) fn of(&self, seen: &[Sighting]) -> Option<&[TapId]> {
+    pub(crate) fn of(&self, seen: &[Sighting]) -> Option<Way<'_>> {
         let (first, last) = (seen.first()?, seen.last()?);
         let (asked, backend) = (end(&first.case), end(&last.case));
         let of_ends = self.ends.get(&(first.tap, first.case.source, asked, backend));
         let of_target = || self.target.get(&(first.tap, asked, backend));
         let of_backend = || self.backend.get(&backend);
-        of_ends.or_else(of_target).or_else(of_backend).map(Vec::as_slice).filter(|way| way.contains(&first.tap))
+        let goes_past = |way: &&Vec<TapId>| way.contains(&first.tap);
+        let of_end = of_ends.or_else(of_target).or_else(of_backend).filter(goes_past);
+        if let Some(taps) = of_end {
+            return Some(Way { taps, by_address: false });
+        }
+        let is_plain = seen.iter().all(|it| it.case.destination == backend.0);
+        let of_address = self.address.get(&(first.tap, backend.0)).filter(|_| is_plain);
+        of_address.map(|taps| Way { taps, by_address: true })
     }
 
     /// Something that was answered was asked of one address, and has answered at the other.
@@ -81,30 +108,35 @@ impl Ways {
 
     /// One that was answered has passed all places of its way: which of them should have told of it, and when that was there.
     pub(crate) fn passes(&mut self, seen: &[Sighting], should_tell: impl Fn(TapId) -> Option<u64>) {
-        let (Some(way), Some(last)) = (self.of(seen).map(<[TapId]>::to_vec), seen.last()) else { return };
-        let backend = end(&last.case);
+        let (Some(way), Some(last)) = (self.of(seen).map(|way| way.taps.to_vec()), seen.last()) else { return };
         for tap in way {
             let was_seen = seen.iter().any(|it| it.tap == tap);
             let Some(moment) = should_tell(tap) else { continue };
-            if self.passed.len() >= MOST_PASSED && !self.passed.contains_key(&(tap, backend)) {
-                self.passed.clear();
+            for by_address in [false, true] {
+                self.pass((tap, ends_of(&last.case, by_address)), (moment, was_seen));
             }
-            let moments = match self.passed.entry((tap, backend)) {
-                Entry::Occupied(known) => known.into_mut(),
-                // Who has missed nothing needs no memory.
-                Entry::Vacant(_) if was_seen => continue,
-                Entry::Vacant(new) => new.insert(VecDeque::new()),
-            };
-            if moments.len() >= MOST_MOMENTS {
-                moments.pop_front();
-            }
-            moments.push_back((moment, was_seen));
         }
     }
 
-    /// Of those to that end that were answered just before that moment, or just after, the place has missed one.
-    pub(crate) fn is_blind(&self, tap: TapId, last: &Case, moment: u64) -> bool {
-        let Some(moments) = self.passed.get(&(tap, end(last))) else { return false };
+    fn pass(&mut self, place: (TapId, End), moment: (u64, bool)) {
+        if self.passed.len() >= MOST_PASSED && !self.passed.contains_key(&place) {
+            self.passed.clear();
+        }
+        let moments = match self.passed.entry(place) {
+            Entry::Occupied(known) => known.into_mut(),
+            // Who has missed nothing needs no memory.
+            Entry::Vacant(_) if moment.1 => return,
+            Entry::Vacant(new) => new.insert(VecDeque::new()),
+        };
+        if moments.len() >= MOST_MOMENTS {
+            moments.pop_front();
+        }
+        moments.push_back(moment);
+    }
+
+    /// Of those on that way that were answered just before that moment, or just after, the place has missed one.
+    pub(crate) fn is_blind(&self, way: Way<'_>, tap: TapId, (last, moment): (&Case, u64)) -> bool {
+        let Some(moments) = self.passed.get(&(tap, ends_of(last, way.by_address))) else { return false };
         let near = || moments.iter().filter(|(at, _)| at.abs_diff(moment) <= AROUND);
         let before = near().filter(|(at, _)| *at <= moment).max_by_key(|(at, was_seen)| (*at, !*was_seen));
         let after = near().filter(|(at, _)| *at > moment).min_by_key(|(at, was_seen)| (*at, *was_seen));
@@ -122,6 +154,7 @@ impl Ways {
         self.ends.retain(|_, way| stays(way));
         self.target.retain(|_, way| stays(way));
         self.backend.retain(|_, way| stays(way));
+        self.address.retain(|_, way| stays(way));
         self.passed.retain(|(tap, _), _| !gone.contains(tap));
     }
 }

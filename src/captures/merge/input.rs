@@ -14,9 +14,10 @@ use super::{
     cover::Cover,
     entry::{Entry, Key, What},
     host,
+    names::FileNames,
     notes::Notes,
     snaplens::Snaplens,
-    source::{Capture, OpenError, Place, stem_of},
+    source::{Capture, OpenError, Place},
     spool::Spooled,
 };
 use crate::packets::pairs;
@@ -48,7 +49,7 @@ pub(super) struct Shared {
     /// Files of others are each of a node of its own.
     pub(super) apart: bool,
     /// So they are, but for those that are of one capture.
-    pub(super) by_name: bool,
+    pub(super) by_name: Option<FileNames>,
     /// Captures of others so far: what their files have in common, and what they are called.
     pub(super) captures: Vec<(String, String)>,
 }
@@ -356,8 +357,8 @@ pub(super) fn node_of_section(section: &Section, before: String) -> String {
 
 /// The node of a file by its place alone.
 pub(super) fn node_before(place: &Place, shared: &Shared) -> String {
-    if shared.by_name {
-        return stem_of(&place.path);
+    if let Some(names) = &shared.by_name {
+        return names.name(&place.path);
     }
     if shared.apart {
         return place.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

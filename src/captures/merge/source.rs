@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     rc::Rc,
     sync::Arc,
 };
@@ -210,37 +210,4 @@ fn fill(input: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(read)
-}
-
-/// What a file is called, without what its name says of its form.
-pub(super) fn stem_of(path: &Path) -> String {
-    let stem = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = [".zst", ".gz"].iter().fold(&*stem, |stem, end| stem.trim_end_matches(end));
-    stem.rsplit_once('.').map_or(stem, |(stem, _)| stem).to_owned()
-}
-
-/// What files of others have in common that a program has begun one after the other: these differ in their numbers and
-/// times. So do those of nodes that are numbered, which are not one after the other.
-pub(super) fn source_of(path: &Path) -> String {
-    let stem = stem_of(path);
-    let common = stem.trim_end_matches(|letter: char| {
-        letter.is_ascii_digit() || matches!(letter, '-' | '_' | '.' | ':' | 'T' | 'Z')
-    });
-    if common.is_empty() { stem.clone() } else { common.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_of_one_capture_have_one_source() {
-        let source = |name: &str| source_of(Path::new(name));
-        assert_eq!(source("/a/dump.pcap"), "dump");
-        assert_eq!(source("dump.pcap12"), "dump");
-        assert_eq!(source("b/eth0_00001_20260101120000.pcapng.gz"), "eth");
-        assert_eq!(source("web-2026-01-01T12:00.pcap"), source("web-2026-01-01T13:00.pcap"));
-        assert_ne!(source("node-a.pcap"), source("node-b.pcap"));
-        assert_eq!(source("20260101.pcap"), "20260101");
-    }
 }

@@ -1,6 +1,8 @@
 //! N-15: an address on the link is not resolved.
 
-use nodewatch_protocol::{Finding, Symptom};
+use std::{collections::BTreeSet, net::IpAddr};
+
+use nodewatch_protocol::{Finding, Role, Symptom};
 
 use super::conntrack_full::node_of;
 use crate::{
@@ -59,8 +61,12 @@ fn silent(view: &View<'_>) -> Vec<Draft> {
         let failed: Vec<usize> = failed.map(|(at, _)| at).collect();
         // A pod that is gone answers for nothing; that is another cause.
         let gone = view.journal.pod_at(address, view.window.1).is_some_and(|pod| pod.phase == crate::PodPhase::Gone);
-        let (of, answered) = view.attempts_of(&failed);
-        if failed.len() < ENOUGH_EXACT || gone || (failed.is_empty() && answered == 0) {
+        let (of, _) = view.attempts_of(&failed);
+        if gone {
+            continue;
+        }
+        if failed.len() < ENOUGH_EXACT {
+            drafts.extend(in_pod(view, address, &node, hurt));
             continue;
         }
         let text = format!(
@@ -80,4 +86,42 @@ fn silent(view: &View<'_>) -> Vec<Draft> {
         drafts.push(draft);
     }
     drafts
+}
+
+/// A pod asks again and again and can send nothing: of its connections no packet was ever seen. Of addresses that nobody has,
+/// as in a scan, that is right.
+fn in_pod(view: &View<'_>, address: IpAddr, node: &str, hurt: Vec<usize>) -> Option<Draft> {
+    let pods = |&at: &usize| {
+        let first = view.troubles[at].seen.first();
+        first.and_then(|it| view.tap(it.tap)).filter(|tap| tap.role == Role::Pod).map(|tap| tap.interface.as_str())
+    };
+    let of_pods: Vec<usize> = hurt.into_iter().filter(|at| pods(at).is_some()).collect();
+    let is_there = view.nodes.contains_key(&address) || view.journal.pod_at(address, view.window.1).is_some();
+    if of_pods.len() < ENOUGH_EXACT || !is_there {
+        return None;
+    }
+    let interfaces: BTreeSet<&str> = of_pods.iter().filter_map(pods).collect();
+    let who = match interfaces.len() {
+        1 => view.name((view.troubles[of_pods[0]].first().source, 0), view.window.1),
+        several => format!("{several} pods"),
+    };
+    let name = view.name((address, 0), view.window.1);
+    let text = format!(
+        "{who} cannot send to {name}: {} times nobody on {node} has answered who has that address",
+        of_pods.len()
+    );
+    let mut draft = Draft::of(Code::Neighbour, Certainty::Likely, text);
+    draft.place.node = Some(node.to_owned());
+    draft.place.interface = interfaces.first().filter(|_| interfaces.len() == 1).map(|name| (*name).to_owned());
+    draft.place.target = Some((address, 0));
+    draft.of = of_pods.len() as u64;
+    draft.not_seen = vec!["how many connections that is: none of their packets can leave the pod".to_owned()];
+    draft.next = vec![
+        format!("kubectl exec POD -- ip neigh show {address}    # FAILED; kubectl exec POD -- ip route get {address}"),
+        format!(
+            "sysctl net.ipv4.conf.all.proxy_arp; ip -d link    # on {node}: the pod's end, and its bridge if it has one"
+        ),
+    ];
+    draft.hurt = of_pods;
+    Some(draft)
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use nodewatch_protocol::{Finding, Role, Service, Symptom};
 
 use crate::{
-    Certainty, Code, Place, Runner, Segment, Source,
+    Certainty, Code, Place, PodPhase, Runner, Segment, Source,
     paths::{TapId, Trouble},
     rules,
     view::{Draft, ENOUGH, View, inside},
@@ -53,7 +53,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 }
 
 /// The node that has refused a connection itself, with a reset that has passed no other: the beginning came into the node and
-/// did not leave it, as others to that end do.
+/// did not leave it, as others to that end do, or as it should for a pod of another node.
 fn refused_by<'a>(view: &View<'a>, trouble: &Trouble) -> Option<&'a str> {
     if trouble.what != Finding::Symptom(Symptom::Refused) {
         return None;
@@ -64,7 +64,18 @@ fn refused_by<'a>(view: &View<'a>, trouble: &Trouble) -> Option<&'a str> {
     // What is for the node itself is refused by what does not listen there.
     let is_its_own = view.nodes.contains_key(&trouble.backend.0);
     let stays = trouble.missing.iter().filter_map(|tap| view.tap(*tap)).any(|tap| tap.node == here.node);
-    (is_made_here && stays && !is_its_own).then_some(here.node.as_str())
+    let goes_on = || stays || is_for_another_node(view, trouble);
+    (is_made_here && !is_its_own && goes_on()).then_some(here.node.as_str())
+}
+
+/// Its pod's own interface is the only one that has seen it, and the pod that is asked is not of that node.
+fn is_for_another_node(view: &View<'_>, trouble: &Trouble) -> bool {
+    let Some(tap) = trouble.seen.last().and_then(|it| view.tap(it.tap)) else { return false };
+    let begun_here = matches!(trouble.last().hops, Some(64 | 128 | 255));
+    let asked = view.journal.pod_at(trouble.backend.0, trouble.millis());
+    let elsewhere =
+        asked.is_some_and(|pod| !pod.node.is_empty() && pod.node != tap.node && pod.phase != PodPhase::Gone);
+    trouble.way_is_unknown && tap.role == Role::Pod && begun_here && elsewhere
 }
 
 fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
@@ -73,14 +84,17 @@ fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
         return None;
     }
     let at = view.troubles[hurt[0]].millis();
+    // Where none was ever answered, which way they would go is not known.
+    let stays = hurt.iter().any(|&at| !view.troubles[at].missing.is_empty());
+    let why = if stays { "they did not leave it" } else { "that pod is on another node" };
     let text = format!(
-        "{} connections to {} were refused by {node} itself: they did not leave it, and the reset has passed no other host",
+        "{} connections to {} were refused by {node} itself: {why}, and the reset has passed no other host",
         hurt.len(),
         view.name(target, at)
     );
     // On a bridge, a pod's packets have passed no host either.
     let is_pods = |tap: &TapId| view.tap(*tap).is_some_and(|tap| tap.node == node && tap.role == Role::Pod);
-    let sure = !hurt.iter().any(|&at| view.troubles[at].missing.iter().any(is_pods));
+    let sure = stays && !hurt.iter().any(|&at| view.troubles[at].missing.iter().any(is_pods));
     let mut draft = Draft::of(Code::PolicyDrop, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
     draft.place = view.place_of(target, at);
     draft.place.node = Some(node.to_owned());
@@ -89,7 +103,12 @@ fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
         let server = "the server: its resets would have been seen coming into the node, with fewer hops left";
         draft.ruled_out = vec![server.to_owned()];
     } else {
-        draft.not_seen = vec!["whether the pod itself has refused: its interface is of the same node".to_owned()];
+        let other = if stays {
+            "whether the pod itself has refused: its interface is of the same node".to_owned()
+        } else {
+            format!("whether a proxy on {node} answers for others: of those to that pod none was answered")
+        };
+        draft.not_seen = vec![other];
     }
     draft.next = vec![format!("iptables-save | grep REJECT    # on {node}: --reject-with tcp-reset; nft list ruleset")];
     draft.next.extend(commands(view, target, at));

@@ -17,11 +17,12 @@ const PACED: u32 = 2_000;
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
         let case = trouble.showing(Finding::Symptom(Symptom::Stalled)).filter(|case| case.amount >= LONG)?;
-        let (client, server) = ((case.source, 0), trouble.backend);
-        Some(if case.by_server { (server, client, true) } else { (client, server, false) })
+        // A server that does not read lets all its clients wait; a client is slow with one server, or with another.
+        let client = (case.source, 0);
+        Some(if case.by_server { (trouble.backend, None) } else { (client, Some(trouble.backend)) })
     });
     let mut drafts = Vec::new();
-    for ((receiver, sender, by_server), hurt) in groups {
+    for ((receiver, server), hurt) in groups {
         let case = |&at: &usize| view.troubles[at].first();
         let connections: BTreeSet<_> = hurt.iter().map(case).map(|case| (case.source, case.ports.0)).collect();
         if connections.len() < ENOUGH_EXACT {
@@ -33,12 +34,17 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         let at = view.troubles[hurt[0]].millis();
         let closed: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].amount())).sum();
         let name = view.name(receiver, at);
+        let clients: BTreeSet<_> = connections.iter().map(|(client, _)| *client).collect();
+        let sender = match (server, clients.len()) {
+            (Some(server), _) => view.name(server, at),
+            (None, 1) => view.name((view.troubles[hurt[0]].first().source, 0), at),
+            (None, several) => format!("{several} clients"),
+        };
         let text = format!(
-            "{name} does not read: it has closed its window on {} connections for 0.5 s and more, {:.1} s in all, while {} had to \
-             wait",
+            "{name} does not read: it has closed its window on {} connections for 0.5 s and more, {:.1} s in all, while {sender} \
+             had to wait",
             connections.len(),
-            closed as f64 / 1000.0,
-            view.name(sender, at)
+            closed as f64 / 1000.0
         );
         let mut draft =
             Draft::of(Code::SlowReceiver, if is_paced { Certainty::Likely } else { Certainty::Verdict }, text);
@@ -46,7 +52,8 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             draft.not_seen = vec!["whether it takes no more on purpose, as a paced download does".to_owned()];
         }
         draft.place = view.place_of(receiver, at);
-        draft.of = view.attempts(|ends| ends.destination == if by_server { receiver.0 } else { sender.0 }).0;
+        let asked = server.unwrap_or(receiver).0;
+        draft.of = view.attempts(|ends| ends.destination == asked).0;
         draft.ruled_out = vec!["loss: the receiver itself has said that it takes nothing".to_owned()];
         draft.next = match view.journal.pod_at(receiver.0, at).and_then(|pod| pod.name.split_once('/')) {
             Some((namespace, pod)) => vec![format!("kubectl top pod -n {namespace} {pod} --containers")],

@@ -1,5 +1,7 @@
 //! Places that have not seen a connection: which of them are believed, and what of two clocks is one.
 
+use nodewatch_protocol::Tunnel;
+
 use super::*;
 
 const ANSWERED: Finding = Finding::Answered;
@@ -151,8 +153,17 @@ fn questions_that_were_answered_at_another_place_were_answered() {
             Sums { packets: 19, answered: 19, ..Sums::default() },
         ];
         for (told, sums) in cluster.told.iter_mut().zip(counts) {
-            let (service, mtu) = (Service::Dns, None);
-            told.pairs.push(Pair { source: CLIENT, destination: BACKEND, port: 53, service, interface: 1, sums, mtu });
+            let (source, destination, service) = (CLIENT, BACKEND, Service::Dns);
+            told.pairs.push(Pair {
+                source,
+                destination,
+                port: 53,
+                service,
+                interface: 1,
+                tunnel: None,
+                sums,
+                mtu: None,
+            });
         }
         cluster.pass(1);
     }
@@ -169,16 +180,20 @@ fn attempts_that_are_not_decided_yet_are_not_among_those_that_others_are_of() {
         cluster.see_until(&Shown::of(UNANSWERED, 200 + number, cluster.now), 1);
         let sums = Sums { packets: 4, attempts: 2, failed: 1, ..Sums::default() };
         for told in &mut cluster.told {
-            let (service, mtu) = (Service::Tcp, None);
-            told.pairs.push(Pair {
-                source: CLIENT,
-                destination: BACKEND,
-                port: 8080,
-                service,
-                interface: 1,
-                sums,
-                mtu,
-            });
+            // What is seen inside a tunnel and out of it at one interface is the same.
+            for tunnel in [None, Some(Tunnel::Vxlan)] {
+                let (source, destination, service) = (CLIENT, BACKEND, Service::Tcp);
+                told.pairs.push(Pair {
+                    source,
+                    destination,
+                    port: 8080,
+                    service,
+                    interface: 1,
+                    tunnel,
+                    sums,
+                    mtu: None,
+                });
+            }
         }
         cluster.pass(1);
     }

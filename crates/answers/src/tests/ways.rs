@@ -143,6 +143,47 @@ fn a_reset_that_the_node_has_made_itself_is_its_rules_and_not_the_servers() {
 }
 
 #[test]
+fn the_way_to_a_port_that_never_answered_is_that_of_the_others_of_its_address() {
+    let closed = |what: Finding, known: bool, change: fn(&mut Case)| {
+        let mut cluster = if known { Cluster::new().well() } else { Cluster::new() };
+        cluster.fail_so(6, what, 0, change);
+        let first = cluster.engine.answers().first();
+        first.map(|answer| (answer.code, answer.certainty, answer.place.node.clone()))
+    };
+    let dropped: fn(&mut Case) = |case| case.ports.1 = 9999;
+    let policy = |certainty| Some((Some(Code::PolicyDrop), certainty, Some("a".to_owned())));
+    assert_eq!(closed(UNANSWERED, true, dropped), policy(Certainty::Likely));
+    let located = closed(UNANSWERED, false, dropped).map(|(code, certainty, _)| (code, certainty));
+    assert_eq!(located, Some((None, Certainty::Located)), "nothing shows the way there");
+    let rejected: fn(&mut Case) = |case| {
+        (case.ports.1, case.by_server, case.refusal_hops) = (9999, true, Some(64));
+    };
+    assert_eq!(closed(REFUSED, true, rejected), policy(Certainty::Verdict));
+    // What is behind an address of a service is not always the same.
+    let service: fn(&mut Case) = |case| (case.destination, case.ports.1) = (SERVICE, 9999);
+    let located = closed(UNANSWERED, true, service).map(|(code, certainty, _)| (code, certainty));
+    assert_eq!(located, Some((None, Certainty::Located)));
+}
+
+#[test]
+fn a_reset_of_the_node_from_the_start_is_its_rules_where_the_pod_is_on_another() {
+    let refused = |node: &str| {
+        let mut cluster = Cluster::new();
+        cluster.engine.journal.hears(Source::Pods, cluster.now);
+        cluster.engine.journal.pod(cluster.now, Pod { node: node.into(), ..pod(PodPhase::Ready) });
+        let by_node: fn(&mut Case) = |case| (case.by_server, case.refusal_hops) = (true, Some(64));
+        cluster.fail_so(6, REFUSED, 0, by_node);
+        cluster
+    };
+    let cluster = refused("b");
+    let found = cluster.is(Code::PolicyDrop, Certainty::Likely);
+    assert_eq!(found.place.node.as_deref(), Some("a"));
+    assert!(found.text.contains("were refused by a itself: that pod is on another node"), "{}", found.text);
+    // On a bridge, the pod beside it may have refused.
+    assert_eq!(codes(&refused("a")), []);
+}
+
+#[test]
 fn an_untranslated_packet_is_sure_where_something_shows_that_it_should_have_been_translated() {
     let reset = |known: fn(&mut Cluster)| {
         let mut cluster = Cluster::new().well();
