@@ -23,7 +23,9 @@ use nodewatch_protocol::{Request, Sink, ToAgent, encode};
 use nodewatch_testing::bucket::Garage;
 use nodewatch_tui::model::SessionId;
 use storage::storage;
-use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, cpu_time, flood, tcpdump_round};
+use support::{
+    Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, children_cpu, cpu_time, flood, tcpdump_round,
+};
 
 const FILES: usize = 8;
 const FILE: usize = 64 * 1024 * 1024;
@@ -165,16 +167,11 @@ fn merge() {
             std::fs::remove_file(&out).unwrap();
         }
     }
-    let wall = |results: &[(Duration, u64)]| median(results.iter().map(|result| result.0.as_millis() as u64).collect());
-    let memory = |results: &[(Duration, u64)]| results.iter().map(|result| result.1).max().unwrap_or(0) / 1024;
     println!(
-        "merge     ours    4 files of 250 MB: {} ms, {} MB at most (goal 64)\n          mergecap {} ms, {} MB at most; \
-         ratio {:.2} (goal 1.00)",
-        wall(&ours),
-        memory(&ours),
-        wall(&theirs),
-        memory(&theirs),
-        wall(&ours) as f64 / wall(&theirs) as f64
+        "merge     ours    4 files of 250 MB: {}\n          mergecap {}; ratio {} (goal 1.00)",
+        told(&ours, " (goal 64)"),
+        told(&theirs, ""),
+        ratios(&ours, &theirs)
     );
 }
 
@@ -279,30 +276,56 @@ fn diagnose() {
         measured(command)
     };
     let program = agent_program().with_file_name("nodewatch-tui");
-    let ours: Vec<_> = (0..ROUNDS).map(|_| run(&program, &["diagnose", "-o", "json"])).collect();
-    // Once: it takes minutes.
-    let (theirs, their_memory) = run(Path::new("tshark"), &["-n", "-q", "-z", "expert", "-r"]);
-    let wall = median(ours.iter().map(|result| result.0.as_millis() as u64).collect());
-    let memory = ours.iter().map(|result| result.1).max().unwrap_or(0) / 1024;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    // Of each kind the ones right after the others: this machine is not as fast at all times.
+    for _ in 0..ROUNDS {
+        ours.push(run(&program, &["diagnose"]));
+        theirs.push(run(Path::new("tshark"), &["-n", "-q", "-z", "expert", "-r"]));
+    }
+    let times = |of: fn(&Run) -> Duration| millis_of(&theirs, of) as f64 / millis_of(&ours, of) as f64;
     println!(
-        "diagnose  ours    1 GB of connections and questions: {wall} ms, {memory} MB at most (goal 128)\n          tshark  {} \
-         ms, {} MB at most; {:.1} times as long (goal 10)",
-        theirs.as_millis(),
-        their_memory / 1024,
-        theirs.as_millis() as f64 / wall as f64
+        "diagnose  ours    1 GB of connections and questions: {}\n          tshark  {}; {:.1} times as long, {:.1} times the \
+         CPU (goal 10)",
+        told(&ours, " (goal 128)"),
+        told(&theirs, ""),
+        times(|run| run.wall),
+        times(|run| run.cpu)
     );
 }
 
-/// How long it takes, and its highest memory in KiB.
-fn measured(mut command: Command) -> (Duration, u64) {
-    let begin = Instant::now();
+/// What a program has taken.
+struct Run {
+    wall: Duration,
+    cpu: Duration,
+    /// At most, in KiB.
+    memory: u64,
+}
+
+fn millis_of(runs: &[Run], of: impl Fn(&Run) -> Duration) -> u64 {
+    median(runs.iter().map(|run| of(run).as_millis() as u64).collect())
+}
+
+fn told(runs: &[Run], goal: &str) -> String {
+    let memory = runs.iter().map(|run| run.memory).max().unwrap_or(0) / 1024;
+    let (wall, cpu) = (millis_of(runs, |run| run.wall), millis_of(runs, |run| run.cpu));
+    format!("{wall} ms, {cpu} ms of CPU, {memory} MB at most{goal}")
+}
+
+fn ratios(ours: &[Run], theirs: &[Run]) -> String {
+    let ratio = |of: fn(&Run) -> Duration| millis_of(ours, of) as f64 / millis_of(theirs, of) as f64;
+    format!("{:.2}, of CPU {:.2}", ratio(|run| run.wall), ratio(|run| run.cpu))
+}
+
+fn measured(mut command: Command) -> Run {
+    let (begin, before) = (Instant::now(), children_cpu());
     let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut highest = 0;
     loop {
         if let Some(done) = child.try_wait().unwrap() {
             assert!(done.success(), "{command:?}");
-            return (begin.elapsed(), highest);
+            let (wall, cpu) = (begin.elapsed(), children_cpu().saturating_sub(before));
+            return Run { wall, cpu, memory: highest };
         }
         let peak = std::fs::read_to_string(&status).ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("VmHWM"))?.to_owned();
