@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
 use std::{
+    collections::HashSet,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -123,12 +124,15 @@ async fn ours(kubeconfig: &Path, nodes: &[NodeName]) {
 
     let begin = Instant::now();
     let mut progress = cluster.deploy(nodes.to_vec());
-    let mut created = 0;
-    while created < nodes.len() {
+    let mut created = HashSet::new();
+    while created.len() < nodes.len() {
         match progress.next().await.unwrap() {
-            (_, DeployProgress::Step(step)) if step == "the Job is created" => created += 1,
             (node, DeployProgress::Failed(notice)) if notice.headline.starts_with("cannot create") => {
                 panic!("{node}: {}", notice.line())
+            }
+            // Of its Job, or of its pod already.
+            (node, DeployProgress::Step(_) | DeployProgress::Failed(_)) => {
+                created.insert(node);
             }
             _ => {}
         }
