@@ -564,6 +564,8 @@ fn files_that_differ_in_their_numbers_are_one_capture_where_one_has_ended_before
     assert_eq!((names, nodes), (vec!["node1".into(), "node2".into()], 2));
     let (names, nodes) = interfaces(&[("dump_1.pcap", 1_700_000_000), ("dump_2.pcap", 1_700_000_006)]);
     assert_eq!((names, nodes), (vec!["dump_1".into()], 1));
+    let (_, nodes) = interfaces(&[("a/eth0.pcap", 1_700_000_000), ("b/eth0.pcap", 1_700_000_009)]);
+    assert_eq!(nodes, 2, "folders are not one after the other");
     // Each node's own, one after the other.
     let files = [("node1_1.pcap", 0), ("node2_1.pcap", 1), ("node2_2.pcap", 7), ("node1_2.pcap", 8)];
     let (names, nodes) = interfaces(&files.map(|(name, after)| (name, 1_700_000_000 + after)));
@@ -574,9 +576,11 @@ fn files_that_differ_in_their_numbers_are_one_capture_where_one_has_ended_before
     ]);
     assert_eq!(nodes, 1, "two interfaces of one node, whose name has dots");
     for (files, expected) in [
-        (["eth0.pcap", "pod.pcap", "pod2.pcap"], 1),
+        (["eth0.pcap", "pod.pcap", "vethab12.pcap"], 1),
+        (["eth0.pcap", "pod-1.pcap", "pod-2.pcap"], 3),
         (["case-7-a-eth0.pcap", "case-7-a-eni0.pcap", "case-7-b-eth0.pcap"], 2),
         (["a/eth0.pcap", "a/pod.pcap", "b/eth0.pcap"], 2),
+        (["a/pod.pcap", "b/vethab12.pcap", "b/eth0.pcap"], 2),
         (["client.pcap", "server.pcap", "between.pcap"], 3),
     ] {
         let (_, nodes) = interfaces(&files.map(|name| (name, 1_700_000_000)));

@@ -4,7 +4,7 @@
 //! how it is told.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -58,7 +58,7 @@ pub fn diagnose(inputs: Vec<PathBuf>) -> Result<Diagnosis, MergeError> {
 
 /// All packets, in the order of their times.
 fn merging(inputs: Vec<PathBuf>) -> Merge {
-    Merge { inputs, window: 0..=u64::MAX, names: std::collections::BTreeMap::new(), pair: None }
+    Merge { inputs, window: 0..=u64::MAX, names: BTreeMap::new(), pair: None }
 }
 
 /// A diagnosis that is being made: one thread reads, and another one may end it early.
@@ -134,9 +134,11 @@ struct Reading {
     /// The time of the packet before, and how many are earlier than that.
     before: Option<i64>,
     earlier: u64,
-    /// Files that packets have come of, and that of the last one.
-    files: BTreeSet<u32>,
-    file: Option<u32>,
+    /// Files that packets have come of, with their interfaces, and those of the last one.
+    files: BTreeMap<u32, Vec<u16>>,
+    file: Option<(u32, u32)>,
+    /// So many of those that have ended are known.
+    ended: usize,
     /// What is known of files, as the merge has told it with the last packet.
     damaged: Vec<(PathBuf, String)>,
     again: u64,
@@ -185,8 +187,9 @@ impl Default for Reading {
             lost: 0,
             before: None,
             earlier: 0,
-            files: BTreeSet::new(),
+            files: BTreeMap::new(),
             file: None,
+            ended: 0,
             damaged: Vec::new(),
             again: 0,
         }
@@ -199,9 +202,6 @@ impl Reading {
         // What does not say when it came has come with the one before.
         let at = taken.time.or_else(|| self.span.map(|(_, last)| last)).unwrap_or(0);
         let interface = taken.interface as usize;
-        if self.file.replace(taken.file) != Some(taken.file) {
-            self.files.insert(taken.file);
-        }
         self.damaged.extend_from_slice(taken.damaged.get(self.damaged.len()..).unwrap_or_default());
         self.again = taken.again;
         if self.interfaces.len() <= interface {
@@ -214,6 +214,18 @@ impl Reading {
         let (first, last) = self.span.unwrap_or((at, at));
         self.span = Some((first.min(at), last.max(at)));
         let interface = u16::try_from(interface).unwrap_or(u16::MAX);
+        let from = (taken.file, taken.interface);
+        if self.file.replace(from) != Some(from) {
+            let interfaces = self.files.entry(taken.file).or_default();
+            if !interfaces.contains(&interface) {
+                interfaces.push(interface);
+                self.taps.begin(interface);
+            }
+        }
+        for file in taken.ended.get(self.ended..).unwrap_or_default() {
+            self.files.get(file).into_iter().flatten().for_each(|interface| self.taps.end(*interface));
+        }
+        self.ended = taken.ended.len();
         // Also where a clock was set back.
         if at.abs_diff(self.told) >= SECOND {
             self.tell(at);

@@ -219,7 +219,8 @@ impl Merge {
         let names = || self.names.iter().map(|(address, name)| (*address, name.clone()));
         let pairs = self.pair.map(|within| Pairs::new(within, names()));
         let (once, merged) = (Once::default(), Merged::default());
-        let mut work = Work { merge: self, out, path, aside, shared, merged, once, pairs, now: i64::MIN, take };
+        let mut work =
+            Work { merge: self, out, path, aside, shared, merged, once, pairs, now: i64::MIN, take, ended: Vec::new() };
         let mut waiting = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
             waiting.extend(work.look(input, number as u32, &mut comments)?);
@@ -267,6 +268,8 @@ struct Work<'a, W> {
     now: i64,
     /// Takes packets instead of the new file.
     take: Option<Take<'a>>,
+    /// Files of which nothing more comes.
+    ended: Vec<u32>,
 }
 
 impl<W: Write> Work<'_, W> {
@@ -397,6 +400,7 @@ impl<W: Write> Work<'_, W> {
             } else {
                 // Closed as soon as it is through.
                 open -= *cost;
+                self.ended.push(input.file());
                 inputs[number] = None;
             }
         }
@@ -410,7 +414,7 @@ impl<W: Write> Work<'_, W> {
         if self.shared.by_name.is_none() {
             return Ok(own);
         }
-        let source = source_of(&next.place.path);
+        let source = source_of(&own);
         let alike = |name: &str| name.bytes().zip(own.bytes()).take_while(|(one, other)| one == other).count();
         let known = self.shared.captures.iter().filter(|(common, _)| *common == source);
         let mut known: Vec<String> = known.map(|(_, name)| name.clone()).collect();
@@ -487,7 +491,7 @@ impl<W: Write> Work<'_, W> {
                 }
                 self.merged.packets += 1;
                 if let (Some(take), Some(from)) = (&mut self.take, known) {
-                    let known = (&self.shared.notes.damaged[..], self.merged.again);
+                    let known = (&self.shared.notes.damaged[..], self.merged.again, &self.ended[..]);
                     let numbers = (entry.key.file(), interface, wire_length);
                     take(&Taken::new(numbers, from, time, (data, options), known));
                     return Ok(());

@@ -9,47 +9,102 @@ use nodewatch_answers::{Face, Pair, Told};
 use nodewatch_protocol::{Case, Role};
 use std::net::Ipv6Addr;
 
-/// What hosts' ends of pods' interfaces are called by network plugins: VPC CNI, bridges, Calico, Cilium, GKE.
-const OF_PODS: [&str; 6] = ["pod", "eni", "veth", "cali", "lxc", "gke"];
+/// What hosts' ends of pods' interfaces are called by network plugins: VPC CNI, bridges, Calico, Cilium, GKE, AKS.
+const OF_PODS: [&str; 6] = ["eni", "veth", "cali", "lxc", "gke", "azv"];
+/// Those that people number.
+const OF_NUMBERS: [&str; 3] = ["pod", "eni", "veth"];
 /// What nodes' own interfaces are called.
-const OF_NODES: [&str; 5] = ["eth", "ens", "enp", "eno", "bond"];
+const OF_NODES: [&str; 9] = ["eth", "ens", "enp", "enP", "eno", "enx", "bond", "em", "ib"];
+/// The node of files that are named after its interfaces alone.
+const NAMELESS: &str = "the node";
 
 /// All places.
 #[derive(Debug, Default)]
 pub struct Taps {
     /// By the interface's number: which node, and which of its faces.
     places: Vec<Option<(usize, u16)>>,
+    /// By the interface's number: how many files of it are being read.
+    open: Vec<u32>,
     nodes: Vec<Told>,
     by_node: BTreeMap<String, usize>,
 }
 
-/// Node and interface of a name such as `NODE/INTERFACE`, or of others' file such as `NODE.INTERFACE.pcap`, also with `-` and
-/// `_`: names of nodes have dots and dashes too. Files that are named after interfaces alone are of one node, which has no name.
+/// Node and interface of a name such as `NODE/INTERFACE`, or of others' file.
 fn parts(name: &str, ours: bool) -> (&str, &str) {
     let (place, interface) = name.rsplit_once('/').unwrap_or((name, ""));
-    if ours {
-        return (place, interface);
-    }
-    // The name of an interface in a file that is named after its place says less than that.
-    let is_interface = |name: &str| role(name) != Role::Other;
-    // Such words begin other words too.
-    let is_plainly = |name: &str| {
-        let is_word = OF_PODS.contains(&name) || name == "node";
-        is_interface(name) && (is_word || name.bytes().any(|byte| byte.is_ascii_digit()))
+    let Some((node, named)) = of_file(place).filter(|_| !ours) else { return (place, interface) };
+    // A capture within a pod has its `eth0`, and is of the pod; one of several interfaces has the others' names too.
+    let says_more = match (role(named), role(interface)) {
+        (_, Role::Pod) => true,
+        (Role::Node, Role::Node) => true,
+        _ => false,
     };
-    match (place.rsplit_once('.'), place.rsplit_once(['-', '_'])) {
-        (Some((node, last)), _) if is_interface(last) => (node, last),
-        (_, Some((node, last))) if is_plainly(last) => (node, last),
-        (None, None) if is_plainly(place) => ("", place),
-        _ => (place, interface),
+    (if node.is_empty() { NAMELESS } else { node }, if says_more { interface } else { named })
+}
+
+/// Node and interface that the name of somebody's file has, as `NODE.INTERFACE`, also with `-` and `_`: names of nodes have
+/// such letters too. A node without a name is that of a file which is named after its interface alone.
+pub(super) fn of_file(name: &str) -> Option<(&str, &str)> {
+    let name = without_times(without_ring(name));
+    // `eth0.100` is a VLAN's.
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let before = name.rsplit_once('.').filter(|(_, last)| is_number(last)).map_or(name, |(before, _)| before);
+    let begin = before.rfind(['.', '-', '_']).map_or(0, |at| at + 1);
+    let named = &name[begin..];
+    let (base, _) = named.split_once('.').unwrap_or((named, ""));
+    let node = &name[..begin.saturating_sub(1)];
+    let kind = role(base);
+    match node {
+        _ if kind == Role::Other => None,
+        // Of `pod1.pcap` and `pod2.pcap`, and of `web-pod1.pcap`, nobody says that they are on one node.
+        _ if base.starts_with("pod") && base.len() > 3 && !name[..begin].ends_with('.') => None,
+        // What is captured in the pod, and on its node.
+        "pod" | "node" => Some(("", if kind == Role::Pod { named } else { node })),
+        _ => Some((node, named)),
     }
 }
 
+/// Without a time that a program has put behind it: `eth0.20260101-120000`. Shorter numbers are those of nodes.
+fn without_times(name: &str) -> &str {
+    let is_time = |text: &str| text.len() >= 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut name = name;
+    while let Some((before, _)) = name.rsplit_once(['.', '-', '_']).filter(|(_, last)| is_time(last)) {
+        name = before;
+    }
+    name
+}
+
+/// Without what dumpcap puts behind the name of each file of a ring: `eth0_00001_20260101120000`.
+fn without_ring(name: &str) -> &str {
+    let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = name.rsplitn(3, '_');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(time), Some(number), Some(before)) if digits(time, 14) && digits(number, 5) => before,
+        _ => name,
+    }
+}
+
+/// What an interface is by its name, which has to have the form of one: its beginning is also that of other words.
 fn role(interface: &str) -> Role {
-    let begins = |names: &[&str]| names.iter().any(|name| interface.starts_with(name));
+    let base = interface.split_once('.').map_or(interface, |(base, _)| base);
+    let rest = |prefix: &&str| base.strip_prefix(*prefix);
+    let is_hex = |rest: &str| rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let is_slot = |rest: &str| rest.starts_with(|letter: char| letter.is_ascii_digit()) && rest.len() <= 12;
+    let of_pod = || {
+        let is_short = OF_NUMBERS.iter().filter_map(rest).any(is_number);
+        is_short || OF_PODS.iter().filter_map(rest).any(|rest| rest.len() >= 4 && is_hex(rest))
+    };
+    let of_node = || {
+        OF_NODES
+            .iter()
+            .filter_map(rest)
+            .any(|rest| is_slot(rest) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    let is = |word: &str| base.eq_ignore_ascii_case(word);
     match () {
-        () if begins(&OF_PODS) => Role::Pod,
-        () if begins(&OF_NODES) || interface == "node" => Role::Node,
+        () if is("pod") || of_pod() => Role::Pod,
+        () if is("node") || is("eth") || of_node() => Role::Node,
         () => Role::Other,
     }
 }
@@ -64,11 +119,13 @@ impl Taps {
         });
         if self.places.len() <= number {
             self.places.resize(number + 1, None);
+            self.open.resize(number + 1, 0);
         }
         let faces = &mut self.nodes[at].faces;
         let known = faces.iter().position(|face| face.name == interface);
         let face = known.unwrap_or_else(|| {
-            faces.push(Face { name: interface.to_owned(), role: role(interface), lost: false });
+            // Of the second in which its file begins it has not all.
+            faces.push(Face { name: interface.to_owned(), role: role(interface), lost: true, ended: false });
             faces.len() - 1
         });
         self.places[number] = u16::try_from(face).ok().map(|face| (at, face));
@@ -76,6 +133,20 @@ impl Taps {
 
     fn place(&self, number: u16) -> Option<(usize, u16)> {
         self.places.get(usize::from(number)).copied().flatten()
+    }
+
+    /// A file of that interface is being read.
+    pub fn begin(&mut self, number: u16) {
+        if let Some(open) = self.open.get_mut(usize::from(number)) {
+            *open += 1;
+        }
+    }
+
+    /// One of them has nothing more.
+    pub fn end(&mut self, number: u16) {
+        if let Some(open) = self.open.get_mut(usize::from(number)) {
+            *open = open.saturating_sub(1);
+        }
     }
 
     /// An interface has lost packets.
@@ -120,6 +191,10 @@ impl Taps {
     ) -> impl Iterator<Item = Told> + use<'_> {
         // Of all that are read at once, so many had room.
         let answered_to = Told::answered_to(self.nodes.iter().flat_map(|told| &told.cases));
+        self.nodes.iter_mut().flat_map(|told| &mut told.faces).for_each(|face| face.ended = true);
+        for ((node, face), _) in self.places.iter().flatten().zip(&self.open).filter(|(_, open)| **open > 0) {
+            self.nodes[*node].faces[usize::from(*face)].ended = false;
+        }
         self.nodes.iter_mut().enumerate().map(move |(number, told)| {
             let faces = told.faces.iter().map(|face| Face { lost: false, ..face.clone() }).collect();
             let next = Told { node: told.node.clone(), faces, ..Told::default() };
@@ -158,11 +233,33 @@ mod tests {
         assert_eq!(read("k8s.node1"), ("k8s.node1", "", Role::Other));
         assert_eq!(read("trace"), ("trace", "", Role::Other));
         // As tcpdump's users name them.
-        assert_eq!([read("pod"), read("eth0")], [("", "pod", Role::Pod), ("", "eth0", Role::Node)]);
+        assert_eq!([read("pod"), read("eth0")], [(NAMELESS, "pod", Role::Pod), (NAMELESS, "eth0", Role::Node)]);
+        assert_eq!(read("vethab12cd34"), (NAMELESS, "vethab12cd34", Role::Pod));
         assert_eq!(read("worker-1_eth0"), ("worker-1", "eth0", Role::Node));
         assert_eq!(read("ip-10-0-1-2-ens5"), ("ip-10-0-1-2", "ens5", Role::Node));
         assert_eq!(read("ip-10-0-1-2"), ("ip-10-0-1-2", "", Role::Other));
-        assert_eq!([read("ethernet"), read("a-ethernet")].map(|(_, _, role)| role), [Role::Other; 2]);
-        assert_eq!(read("worker-pod7"), ("worker", "pod7", Role::Pod));
+        assert_eq!(read("worker-vethabcdef"), ("worker", "vethabcdef", Role::Pod));
+        assert_eq!(read("worker.pod7"), ("worker", "pod7", Role::Pod));
+        assert_eq!(read("a.pod-20261127-120000"), ("a", "pod", Role::Pod));
+        assert_eq!(read("a.eth0.20261127"), ("a", "eth0", Role::Node));
+        assert_eq!(read("a.eth0.100"), ("a", "eth0.100", Role::Node));
+        assert_eq!(read("a-eth0_00001_20260101120000"), ("a", "eth0", Role::Node));
+        // What an interface of the file is called says more, but for that of a pod in its own network.
+        assert_eq!(read("eth0/vethab12cd34"), (NAMELESS, "vethab12cd34", Role::Pod));
+        assert_eq!(read("a.pod/eth0"), ("a", "pod", Role::Pod));
+        for other in [
+            "ethernet",
+            "a-ethernet",
+            "podcast",
+            "podinfo1",
+            "pod1",
+            "web-pod1",
+            "node-1",
+            "lxc1",
+            "ethereum1",
+            "gkeeper2",
+        ] {
+            assert_eq!(read(other), (other, "", Role::Other));
+        }
     }
 }

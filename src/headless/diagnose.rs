@@ -226,7 +226,7 @@ fn summary(diagnosis: &Diagnosis) -> Value {
         Symptom::ALL.into_iter().map(|symptom| (symptom.name().to_owned(), json!(of(symptom)))).collect();
     let unjudged = &totals.unjudged;
     let milli = |nanos: i64| u64::try_from(nanos).unwrap_or(0) / MILLION;
-    // What has passed an interface twice has failed once.
+    // As often as several places have seen it, it has failed once.
     let failed: u64 = diagnosis.pairs.iter().map(|(pair, counts)| counts.sums(pair.service).failed).sum();
     json!({
         "files": diagnosis.read.files, "packets": totals.packets, "connections": totals.connections,

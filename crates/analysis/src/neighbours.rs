@@ -8,7 +8,7 @@ use crate::{detail::Neighbour, table::Table};
 const TIMES: u8 = 3;
 /// So long after the first time, at least.
 const OVER: i64 = 1_500_000_000;
-/// Later it is another question.
+/// Later it is another question; who goes on asking is said again after as long.
 const FORGOTTEN: i64 = 10_000_000_000;
 
 /// Who asks for whom, and where.
@@ -24,6 +24,8 @@ struct Asked {
     times: u8,
     first: i64,
     last: i64,
+    /// When it was said last that nobody answers.
+    said: Option<i64>,
 }
 
 /// All that were asked for.
@@ -41,20 +43,25 @@ impl Neighbours {
         match (neighbour.asks, known) {
             (false, None) => false,
             (false, Some((_, asked))) => {
-                asked.times = 0;
+                (asked.times, asked.said) = (0, None);
                 false
             }
             (true, None) => {
-                self.0.insert(key, Asked { times: 1, first: at, last: at }, |asked| asked.last);
+                self.0.insert(key, Asked { times: 1, first: at, last: at, said: None }, |asked| asked.last);
                 false
             }
             (true, Some((_, asked))) => {
                 if asked.times == 0 || at.saturating_sub(asked.last) > FORGOTTEN {
-                    (asked.times, asked.first) = (0, at);
+                    (asked.times, asked.first, asked.said) = (0, at, None);
                 }
                 asked.last = at;
                 asked.times = asked.times.saturating_add(1);
-                asked.times == TIMES && at.saturating_sub(asked.first) >= OVER
+                let is_news = asked.said.is_none_or(|said| at.saturating_sub(said) >= FORGOTTEN);
+                let nobody = asked.times >= TIMES && at.saturating_sub(asked.first) >= OVER && is_news;
+                if nobody {
+                    asked.said = Some(at);
+                }
+                nobody
             }
         }
     }

@@ -448,6 +448,12 @@ fn an_address_that_nobody_has_is_asked_for_in_vain() {
         let (told, totals) = listening.end();
         assert_eq!(totals.of(Symptom::NeighbourUnanswered), u64::from(!answered), "{told:?}");
     }
+    // Whoever goes on asking goes on being told of.
+    let mut listening = Listening::new();
+    for second in 0..40 {
+        see(&mut listening, second * SECOND, &arp(1, CLIENT, SERVER));
+    }
+    assert_eq!(listening.end().1.of(Symptom::NeighbourUnanswered), 4);
 }
 
 #[test]

@@ -111,7 +111,7 @@ struct Second {
 
 impl Second {
     fn new(at: u64) -> Self {
-        let face = |name: String, role| Face { name, role, lost: false };
+        let face = |name: String, role| Face { name, role, ..Face::default() };
         let faces = || {
             let pods = (0..PODS).map(|pod| face(format!("eni{pod}"), Role::Pod));
             std::iter::once(face("eth0".into(), Role::Node)).chain(pods).collect()

@@ -16,7 +16,7 @@ use crate::{
     Answer, Certainty, Code, Journal, Pair, Runner, Source, Told,
     alive::{self, Alive},
     joined::Joined,
-    pairs::{Pairs, Spot, Target},
+    pairs::{Pairs, Target},
     paths::{Sighting, Trouble},
     places::Places,
     rules,
@@ -139,11 +139,11 @@ impl Engine {
         self.looked.several |= *counts != told.node;
         self.looked.left_out = self.looked.left_out.saturating_add(told.left_out);
         self.looked.one_direction = self.looked.one_direction.saturating_add(told.one_direction);
-        for pair in &told.pairs {
+        for pair in told.pairs_once().iter() {
             let Some(tap) = place(pair.interface) else { continue };
             let Pair { destination, port, .. } = *pair;
             let target = Target { destination, port, dns: pair.service == Service::Dns };
-            if self.pairs.put(now, target, Spot { tap, tunnel: pair.tunnel }, &pair.sums) {
+            if self.pairs.put(now, target, tap, &pair.sums) {
                 self.alive.answers((destination, port), now);
             }
             if let Some(mtu) = pair.mtu.filter(|_| self.mtu.len() < MOST_MTU) {

@@ -185,8 +185,12 @@ impl Joined {
         let ways = self.ways.len();
         let known = Known { taps, seconds, ways: &self.ways, clocks: &self.clocks, no_room: self.no_room };
         for group in self.groups.values_mut().flatten().filter(|group| settled(group)) {
-            let is_old = |(trouble, at): &(Trouble, usize)| trouble.way_is_unknown && *at != ways;
-            let old = group.trouble.as_ref().is_some_and(is_old) && self.ways.of(&group.seen).is_some();
+            // A way that is learned later is told, and so is a better one.
+            let is_old =
+                |(trouble, at): &&(Trouble, usize)| (trouble.way_is_unknown || trouble.by_address) && *at != ways;
+            let old = group.trouble.as_ref().filter(is_old).is_some_and(|(trouble, _)| {
+                self.ways.of(&group.seen).is_some_and(|way| trouble.way_is_unknown || !way.by_address)
+            });
             if (group.fresh || old) && !group.is_answered() {
                 group.trouble = Some((known.trouble(group), ways));
                 group.fresh = false;

@@ -45,14 +45,43 @@ impl Known<'_> {
         let could_see = |tap: &TapId| known.is_some_and(|way| self.believes(way, *tap, &seen, (at, heard)));
         // Of places before one that has seen it, nothing follows.
         let behind = way.iter().rposition(&has_seen).map_or(way, |at| &way[at..]);
-        let missing: Vec<TapId> = behind.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
+        // What was answered later, of which that place would have told, goes another way.
+        let goes_round = |tap: &TapId| what == Finding::Symptom(Symptom::Delayed) && self.would_tell(*tap, &seen[0]);
+        let is_missing = |tap: &&TapId| !has_seen(tap) && could_see(tap) && !goes_round(tap);
+        let missing: Vec<TapId> = behind.iter().filter(is_missing).copied().collect();
         let segment = segment(&seen, what, way, &missing, self);
         let (number, way_is_unknown) = (group.number, way.is_empty());
         let asked = |it: &Sighting| (it.case.destination, it.case.ports.1);
         let backend = asked(&seen[seen.len() - 1]);
         let is_translated = seen.iter().any(|it| asked(it) != backend);
+        let by_address = known.is_some_and(|way| way.by_address);
+        let after_end = missing
+            .iter()
+            .filter_map(|tap| self.taps.get(usize::from(tap.0)))
+            .any(|tap| tap.ended.is_some_and(|ended| ended <= millis(at)));
         let reused = seen.iter().any(|it| it.case.reused);
-        Trouble { number, seen, what, at, missing, segment, way_is_unknown, backend, is_translated, reused }
+        Trouble {
+            number,
+            seen,
+            what,
+            at,
+            missing,
+            segment,
+            way_is_unknown,
+            by_address,
+            after_end,
+            backend,
+            is_translated,
+            reused,
+        }
+    }
+
+    /// Of attempts that were answered not all are told: whether this one would have been.
+    fn would_tell(&self, id: TapId, first: &Sighting) -> bool {
+        let ahead = ahead(self.clocks, self.taps, first.tap, id);
+        let told = millis(first.case.at.saturating_add(ahead));
+        let node = self.taps.get(usize::from(id.0)).map(|tap| tap.node.as_str());
+        node.is_some_and(|node| self.seconds.tells(node, first.case.lot(), told))
     }
 
     /// Where that place has not seen it, it was not there: it was watched then, has lost nothing, had room for all that it
@@ -70,7 +99,7 @@ impl Known<'_> {
         tap.sees(there)
             && !self.seconds.is_crowded(&tap.node, there.saturating_sub(1_000), told_by)
             && self.no_room.is_none_or(|no_room| no_room < millis(at) && no_room.saturating_add(SETTLED) < first_heard)
-            && !self.ways.is_blind(way, id, (&last.case, there))
+            && !self.ways.is_blind(way, id, &last.case, there)
     }
 }
 
@@ -124,7 +153,9 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], k
     let here = tap(last.tap)?;
     let came_late = |id: TapId| seen.iter().any(|it| it.tap == id && is_answer(it));
     // Of one that is not believed it is not known on which side of it that was.
-    let behind = way.iter().skip_while(|id| **id != last.tap).nth(1).copied();
+    // Two before a router see the same hops left, so that their order is not known.
+    let has_seen = |id: TapId| seen.iter().any(|it| it.tap == id && !is_answer(it));
+    let behind = way.iter().skip_while(|id| **id != last.tap).copied().find(|id| !has_seen(*id));
     let next = behind.filter(|id| missing.contains(id) || came_late(*id));
     let seen_later = || seen.iter().skip_while(|it| it.tap != last.tap).find(|it| is_answer(it)).map(|it| it.tap);
     let next = next.or_else(|| seen_later().filter(|_| behind.is_none()));

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, net::IpAddr};
 
-use nodewatch_protocol::{Sums, Tunnel};
+use nodewatch_protocol::Sums;
 use rustc_hash::FxHashMap;
 
 use crate::paths::TapId;
@@ -19,13 +19,6 @@ pub(crate) struct Target {
     pub(crate) destination: IpAddr,
     pub(crate) port: u16,
     pub(crate) dns: bool,
-}
-
-/// Where it was counted: what passes an interface in a tunnel and out of it is counted there twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Spot {
-    pub(crate) tap: TapId,
-    pub(crate) tunnel: Option<Tunnel>,
 }
 
 /// By how much the steps of a place begin later than others', in milliseconds, so that not all of them begin at once.
@@ -110,21 +103,21 @@ impl Counted {
 /// Of all targets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pairs {
-    counted: FxHashMap<(Target, Spot), Counted>,
+    counted: FxHashMap<(Target, TapId), Counted>,
     /// Places that know of a target.
-    spots: FxHashMap<Target, Vec<Spot>>,
+    taps: FxHashMap<Target, Vec<TapId>>,
     /// What is older is not looked at, in milliseconds.
     old: u64,
 }
 
 impl Pairs {
     /// A place tells of a target at that moment; whether it is the first time in a while that this has answered there.
-    pub(crate) fn put(&mut self, now: u64, target: Target, spot: Spot, sums: &Sums) -> bool {
-        let step = now.saturating_add(shift(spot.tap)) / STEP;
-        let oldest = self.oldest(spot.tap);
-        let spots = &mut self.spots;
-        let counted = self.counted.entry((target, spot)).or_insert_with(|| {
-            spots.entry(target).or_default().push(spot);
+    pub(crate) fn put(&mut self, now: u64, target: Target, tap: TapId, sums: &Sums) -> bool {
+        let step = now.saturating_add(shift(tap)) / STEP;
+        let oldest = self.oldest(tap);
+        let taps = &mut self.taps;
+        let counted = self.counted.entry((target, tap)).or_insert_with(|| {
+            taps.entry(target).or_default().push(tap);
             Counted { step, latest: Counts::default(), before: VecDeque::new() }
         });
         counted.go_to(step, oldest);
@@ -144,13 +137,13 @@ impl Pairs {
         if !is_next {
             return;
         }
-        let spots = &mut self.spots;
-        self.counted.retain(|(target, spot), counted| {
-            let stays = counted.step >= oldest(old, spot.tap);
-            if !stays && let Some(known) = spots.get_mut(target) {
-                known.retain(|known| known != spot);
+        let taps = &mut self.taps;
+        self.counted.retain(|(target, tap), counted| {
+            let stays = counted.step >= oldest(old, *tap);
+            if !stays && let Some(known) = taps.get_mut(target) {
+                known.retain(|known| known != tap);
                 if known.is_empty() {
-                    spots.remove(target);
+                    taps.remove(target);
                 }
             }
             stays
@@ -164,20 +157,30 @@ impl Pairs {
 
     /// Nothing is known.
     pub(crate) fn is_empty(&self) -> bool {
-        self.spots.is_empty()
+        self.taps.is_empty()
     }
 
     /// All that were asked.
     pub(crate) fn targets(&self) -> impl Iterator<Item = Target> {
-        self.spots.keys().copied()
+        self.taps.keys().copied()
+    }
+
+    /// A place has counted an answer of a target in a step that began after that moment.
+    pub(crate) fn answers_after(&self, target: Target, moment: u64) -> bool {
+        let began_after = |step: u64, tap: TapId| (step * STEP).saturating_sub(shift(tap)) > moment;
+        let taps = self.taps.get(&target).into_iter().flatten();
+        taps.filter_map(|tap| Some((*tap, self.counted.get(&(target, *tap))?))).any(|(tap, counted)| {
+            let mut steps = counted.before.iter().copied().chain([(counted.step, counted.latest)]);
+            steps.any(|(step, counts)| counts.answered > 0 && began_after(step, tap))
+        })
     }
 
     /// What each place has counted of a target in the last minute: packets, attempts and what became of them, and segments.
-    pub(crate) fn of(&self, target: Target) -> impl Iterator<Item = (Spot, Sums)> {
-        let spots = self.spots.get(&target).into_iter().flatten();
-        spots.filter_map(move |spot| {
-            let (counted, oldest) = (self.counted.get(&(target, *spot))?, self.oldest(spot.tap));
-            (counted.step >= oldest).then(|| (*spot, counted.sums(oldest)))
+    pub(crate) fn of(&self, target: Target) -> impl Iterator<Item = (TapId, Sums)> {
+        let taps = self.taps.get(&target).into_iter().flatten();
+        taps.filter_map(move |tap| {
+            let (counted, oldest) = (self.counted.get(&(target, *tap))?, self.oldest(*tap));
+            (counted.step >= oldest).then(|| (*tap, counted.sums(oldest)))
         })
     }
 }
@@ -191,20 +194,19 @@ mod tests {
         const NOW: u64 = 1_700_000_000_000;
         let target = |last: u8| Target { destination: IpAddr::from([10, 0, 0, last]), port: 80, dns: false };
         let sums = |attempts, answered| Sums { packets: 4, attempts, answered, ..Sums::default() };
-        let spot = |tap| Spot { tap: TapId(tap), tunnel: None };
         let mut pairs = Pairs::default();
         let known = |pairs: &Pairs, last| {
-            let mut known: Vec<_> = pairs.of(target(last)).map(|(spot, sums)| (spot.tap.0, sums.attempts)).collect();
+            let mut known: Vec<_> = pairs.of(target(last)).map(|(tap, sums)| (tap.0, sums.attempts)).collect();
             known.sort_unstable();
             known
         };
         for second in 0..200_u64 {
             let now = NOW + second * 1000;
-            let is_first = pairs.put(now, target(1), spot(5), &sums(2, 1));
+            let is_first = pairs.put(now, target(1), TapId(5), &sums(2, 1));
             assert_eq!(is_first, second.is_multiple_of(5), "{second}");
             if second == 3 {
-                assert!(!pairs.put(now, target(1), spot(10), &sums(7, 0)));
-                assert!(pairs.put(now, target(2), spot(10), &sums(7, 7)));
+                assert!(!pairs.put(now, target(1), TapId(10), &sums(7, 0)));
+                assert!(pairs.put(now, target(2), TapId(10), &sums(7, 7)));
             }
             pairs.forget(now - 60_000);
             match second {
@@ -223,8 +225,8 @@ mod tests {
         assert_eq!(pairs.targets().count(), 1);
         pairs.forget(NOW + 400_000);
         assert!(pairs.is_empty() && pairs.counted.is_empty());
-        pairs.put(u64::MAX - 5, target(1), spot(5), &sums(u64::MAX, 1));
-        pairs.put(NOW, target(1), spot(5), &sums(u64::MAX, 1));
+        pairs.put(u64::MAX - 5, target(1), TapId(5), &sums(u64::MAX, 1));
+        pairs.put(NOW, target(1), TapId(5), &sums(u64::MAX, 1));
         assert_eq!(known(&pairs, 1), [(5, u64::from(u32::MAX))]);
     }
 }

@@ -26,6 +26,8 @@ pub struct Tap {
     pub last: u64,
     /// When packets were lost there, in the last minutes.
     pub lost: VecDeque<u64>,
+    /// Since when nothing more is read of it.
+    pub ended: Option<u64>,
 }
 
 /// A place of which nothing was told for so long, in milliseconds, is not watched any more.
@@ -146,6 +148,10 @@ pub(crate) struct Trouble {
     pub(crate) segment: Option<Segment>,
     /// Which way connections of its kind take is not known.
     pub(crate) way_is_unknown: bool,
+    /// It is that of other ports of its address: of those to this one none was answered.
+    pub(crate) by_address: bool,
+    /// What is read of a place where it is missing ended before.
+    pub(crate) after_end: bool,
     /// Who is asked in the end, after all translation that was seen.
     pub(crate) backend: (IpAddr, u16),
     /// Not all have seen the same address and port asked.

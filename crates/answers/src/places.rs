@@ -2,7 +2,7 @@
 //!
 //! Owns that a place that is not watched any more makes room for another one, and how many have found none.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -60,7 +60,7 @@ impl Places {
             let id = self.room(told.at, gone)?;
             let (node, interface) = key.clone();
             self.taps[usize::from(id.0)] =
-                Tap { node, interface, role: face.role, first: begun, last: told.at, lost: VecDeque::new() };
+                Tap { node, interface, role: face.role, first: begun, last: told.at, ..Tap::default() };
             self.by_name.insert(key, id);
             id
         };
@@ -70,6 +70,7 @@ impl Places {
         }
         tap.last = tap.last.max(told.at);
         tap.role = face.role;
+        tap.ended = if face.ended { tap.ended.or(Some(begun)) } else { None };
         if face.lost {
             tap.lost.push_back(told.at);
         }

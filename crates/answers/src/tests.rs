@@ -166,7 +166,7 @@ impl Cluster {
 
 fn second(node: &str) -> Told {
     let faces = WAY.iter().filter(|place| place.0 == node);
-    let faces = faces.map(|place| Face { name: place.1.to_owned(), role: place.2, lost: false }).collect();
+    let faces = faces.map(|place| Face { name: place.1.to_owned(), role: place.2, ..Face::default() }).collect();
     Told { node: node.to_owned(), millis: 1000, faces, answered_to: u32::MAX, ..Told::default() }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Owns the form that the engine takes, whoever tells it.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use nodewatch_protocol::{Case, Finding, MOST_ANSWERED, MOST_CASES, Role, Service, Sums, Symptoms, Tunnel};
+use rustc_hash::FxHashMap;
 
 /// One interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Face {
     pub role: Role,
     /// Packets were lost or left out there.
     pub lost: bool,
+    /// Nothing more is read of it: nobody knows whether something has passed it since.
+    pub ended: bool,
 }
 
 /// Two ends, as one interface has seen them.
@@ -72,6 +75,7 @@ impl Told {
             name: face.name.clone(),
             role: face.role,
             lost: face.dropped > 0 || face.skipped > 0,
+            ended: false,
         });
         let pairs = symptoms.pairs.iter().map(|pair| Pair {
             source: pair.source,
@@ -98,6 +102,27 @@ impl Told {
         }
     }
 
+    /// Its pairs, those once that an interface has seen in a tunnel and out of it: the same packets pass it twice.
+    pub(crate) fn pairs_once(&self) -> Cow<'_, [Pair]> {
+        if self.pairs.iter().all(|pair| pair.tunnel.is_none()) {
+            return Cow::Borrowed(&self.pairs);
+        }
+        let mut places = FxHashMap::default();
+        let mut once: Vec<Pair> = Vec::with_capacity(self.pairs.len());
+        for pair in &self.pairs {
+            let Pair { source, destination, port, service, interface, .. } = *pair;
+            let place = *places.entry((source, destination, port, service, interface)).or_insert(once.len());
+            match once.get_mut(place) {
+                Some(known) => {
+                    known.sums = most_of(&known.sums, &pair.sums);
+                    known.mtu = known.mtu.or(pair.mtu);
+                }
+                None => once.push(pair.clone()),
+            }
+        }
+        Cow::Owned(once)
+    }
+
     /// Up to which lot attempts that were answered are told, where of many only the lowest are.
     pub fn answered_to<'a>(cases: impl Iterator<Item = &'a Case>) -> u32 {
         let (mut all, mut answered, mut highest) = (0, 0, 0);
@@ -109,5 +134,21 @@ impl Told {
             }
         }
         if answered >= MOST_ANSWERED || all >= MOST_CASES { highest } else { u32::MAX }
+    }
+}
+
+/// Of each number the higher one.
+fn most_of(one: &Sums, other: &Sums) -> Sums {
+    Sums {
+        packets: one.packets.max(other.packets),
+        segments: one.segments.max(other.segments),
+        bytes: one.bytes.max(other.bytes),
+        attempts: one.attempts.max(other.attempts),
+        answered: one.answered.max(other.answered),
+        lookups: one.lookups.max(other.lookups),
+        failed: one.failed.max(other.failed),
+        delayed: one.delayed.max(other.delayed),
+        retransmitted: one.retransmitted.max(other.retransmitted),
+        dns_unanswered: one.dns_unanswered.max(other.dns_unanswered),
     }
 }

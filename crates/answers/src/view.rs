@@ -17,7 +17,7 @@ use crate::{
     Answer, Certainty, ClockGap, Code, Hurt, Journal, Place, Proof, Runner, Source, Step,
     clocks::Clocks,
     joined::Joined,
-    pairs::{Pairs, Spot, Target},
+    pairs::{Pairs, Target},
     paths::{Segment, Tap, TapId, Trouble},
     signals::Signals,
     words::end,
@@ -36,7 +36,7 @@ const TOGETHER: u64 = 2_500;
 const MOST_HURT: usize = 100;
 
 /// What each place has counted of one address and port, and whether that is DNS.
-type Summed = Rc<[(bool, Spot, Sums)]>;
+type Summed = Rc<[(bool, TapId, Sums)]>;
 
 /// What the rules look at.
 pub(crate) struct View<'a> {
@@ -115,21 +115,21 @@ pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
 
 /// Attempts of which it is known what became of them, and those that were answered, at the place that knows of most: where
 /// most were seen that may be one direction.
-fn most(counted: impl Iterator<Item = (bool, Spot, Sums)>) -> (u64, u64) {
-    let (mut by_spot, mut questions): (FxHashMap<Spot, Sums>, bool) = (FxHashMap::default(), false);
-    for (dns, spot, sums) in counted {
-        *by_spot.entry(spot).or_default() += sums;
+fn most(counted: impl Iterator<Item = (bool, TapId, Sums)>) -> (u64, u64) {
+    let (mut by_tap, mut questions): (FxHashMap<TapId, Sums>, bool) = (FxHashMap::default(), false);
+    for (dns, tap, sums) in counted {
+        *by_tap.entry(tap).or_default() += sums;
         questions |= dns;
     }
     let known = |sums: &Sums| (sums.attempts.saturating_sub(sums.open()), sums.answered);
     if questions {
         // A question may be answered at another place than where it was seen.
-        let most = |count: fn(&Sums) -> u64| by_spot.values().map(count).max().unwrap_or(0);
+        let most = |count: fn(&Sums) -> u64| by_tap.values().map(count).max().unwrap_or(0);
         let attempts = most(|sums| sums.attempts);
         let (answered, failed) = (most(|sums| sums.answered).min(attempts), most(|sums| sums.failed));
         return known(&Sums { attempts, answered, failed, ..Sums::default() });
     }
-    by_spot.values().map(known).max().unwrap_or_default()
+    by_tap.values().map(known).max().unwrap_or_default()
 }
 
 impl<'a> View<'a> {
@@ -239,7 +239,7 @@ impl<'a> View<'a> {
     fn counted_at(&self, (destination, port): (IpAddr, u16)) -> Summed {
         let sum = || {
             let kinds = [false, true].into_iter().map(|dns| Target { destination, port, dns });
-            kinds.flat_map(|target| self.pairs.of(target).map(move |(spot, sums)| (target.dns, spot, sums))).collect()
+            kinds.flat_map(|target| self.pairs.of(target).map(move |(tap, sums)| (target.dns, tap, sums))).collect()
         };
         Rc::clone(self.summed.borrow_mut().entry((destination, port)).or_insert_with(sum))
     }
@@ -247,12 +247,18 @@ impl<'a> View<'a> {
     /// Attempts to reach such targets in this minute: the most that one place has seen of them, and how many were answered.
     pub(crate) fn attempts(&self, so: impl Fn(&Target) -> bool) -> (u64, u64) {
         let targets = self.pairs.targets().filter(so);
-        most(targets.flat_map(|target| self.pairs.of(target).map(move |(spot, sums)| (target.dns, spot, sums))))
+        most(targets.flat_map(|target| self.pairs.of(target).map(move |(tap, sums)| (target.dns, tap, sums))))
     }
 
     /// The same of one address and port.
     pub(crate) fn attempts_at(&self, target: (IpAddr, u16)) -> (u64, u64) {
         most(self.counted_at(target).iter().copied())
+    }
+
+    /// One address and port has answered something since then, or some seconds later.
+    pub(crate) fn answers_after(&self, (destination, port): (IpAddr, u16), moment: u64) -> bool {
+        let kinds = [false, true].into_iter().map(|dns| Target { destination, port, dns });
+        kinds.into_iter().any(|target| self.pairs.answers_after(target, moment))
     }
 
     /// What was counted of one address and port, at the place that has seen most of it.
@@ -383,6 +389,28 @@ impl Draft {
         Self { code: Some(code), certainty: Some(certainty), text, ..Self::default() }
     }
 
+    /// Not sure where most of these are judged by the way that other ports of their address have, or by places of which
+    /// nothing more is read.
+    pub(crate) fn as_sure_as_its_ways(mut self, view: &View<'_>) -> Self {
+        let most = |so: fn(&Trouble) -> bool| {
+            self.hurt.iter().filter(|&&at| so(view.troubles[at])).count() * 2 > self.hurt.len()
+        };
+        let (by_address, after_end) = (most(|it| it.by_address), most(|it| it.after_end));
+        if self.certainty != Some(Certainty::Verdict) || !(by_address || after_end) {
+            return self;
+        }
+        self.certainty = Some(Certainty::Likely);
+        self.ruled_out.clear();
+        if by_address {
+            let why = "none to that port was answered, others of its address were";
+            self.not_seen.push(format!("which way that port has, by a proxy, a filter or routing of its own: {why}"));
+        }
+        if after_end {
+            self.not_seen.push("whether it was still captured where it is missing: those files end before".to_owned());
+        }
+        self
+    }
+
     /// What it has in common whatever its names are, and whichever of its connections comes first.
     pub(crate) fn key(&self, view: &View<'_>) -> Key {
         let Place { node, interface, target, segment, .. } = self.place.clone();
@@ -452,16 +480,15 @@ pub(crate) fn inside(segment: Option<&Segment>) -> Option<&str> {
 mod tests {
     use nodewatch_protocol::Sums;
 
-    use super::{Spot, TapId, least_share, most};
+    use super::{TapId, least_share, most};
 
     #[test]
     fn what_became_of_most_attempts_is_known_where_answers_come_by_whoever_sees_more() {
         let sums = |attempts, answered, failed| Sums { attempts, answered, failed, ..Sums::default() };
-        let spot = |tap| Spot { tap: TapId(tap), tunnel: None };
-        let one_way = (spot(0), sums(100, 0, 0));
-        let target = [one_way, (spot(1), sums(95, 85, 10)), (spot(2), sums(96, 80, 10))];
+        let one_way = (TapId(0), sums(100, 0, 0));
+        let target = [one_way, (TapId(1), sums(95, 85, 10)), (TapId(2), sums(96, 80, 10))];
         for dns in [false, true] {
-            let of = |places: &[(Spot, Sums)]| most(places.iter().map(|(tap, sums)| (dns, *tap, *sums)));
+            let of = |places: &[(TapId, Sums)]| most(places.iter().map(|(tap, sums)| (dns, *tap, *sums)));
             assert_eq!(of(&target), (95, 85));
             assert_eq!(of(&[one_way]), (0, 0));
         }

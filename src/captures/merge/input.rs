@@ -152,6 +152,11 @@ impl Input {
         }
     }
 
+    /// Its place among all files; of several in one, the first one's.
+    pub(super) fn file(&self) -> u32 {
+        self.file
+    }
+
     /// The next entry is taken out, its bytes stay until the next reading.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Entry> {

@@ -3,44 +3,93 @@
 //! Owns no file: names alone. Pure.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
+use crate::captures::taps::of_file;
+
 /// How files of others are called, where that says whose each is.
 pub(super) struct FileNames {
-    /// Several have one name, in folders of their own: `worker-1/eth0.pcap`.
-    with_folders: bool,
+    /// What tells folders apart of which several have files that do not say themselves of which node they are.
+    folders: HashMap<PathBuf, String>,
 }
 
 impl FileNames {
     pub(super) fn of(paths: &[PathBuf]) -> Self {
-        let mut seen = HashSet::new();
-        Self { with_folders: paths.iter().any(|path| !seen.insert(stem_of(path))) }
+        let mut folders: HashMap<String, BTreeSet<PathBuf>> = HashMap::new();
+        for path in paths {
+            let stem = stem_of(path);
+            match of_file(&stem) {
+                Some(("", _)) => folders.entry(String::new()).or_default().insert(folder_of(path)),
+                Some(_) => false,
+                None => folders.entry(stem).or_default().insert(folder_of(path)),
+            };
+        }
+        let several: BTreeSet<PathBuf> = folders.into_values().filter(|those| those.len() > 1).flatten().collect();
+        Self { folders: apart(&several) }
     }
 
+    /// With the folder where the file's own name does not tell its node.
     pub(super) fn name(&self, path: &Path) -> String {
         let stem = stem_of(path);
-        let folder = path.parent().and_then(Path::file_name).filter(|_| self.with_folders);
-        folder.map_or_else(|| stem.clone(), |folder| format!("{}.{stem}", folder.to_string_lossy()))
+        let has_node = of_file(&stem).is_some_and(|(node, _)| !node.is_empty());
+        match self.folders.get(&folder_of(path)).filter(|_| !has_node) {
+            Some(folder) => format!("{folder}.{stem}"),
+            None => stem,
+        }
     }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// What tells these folders apart: the last part that is not the same in all of them, or all that is not the same.
+fn apart(folders: &BTreeSet<PathBuf>) -> HashMap<PathBuf, String> {
+    let parts = |folder: &PathBuf| -> Vec<String> {
+        folder.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+    };
+    let all: Vec<Vec<String>> = folders.iter().map(parts).collect();
+    let Some(first) = all.first() else { return HashMap::new() };
+    let same = |at: &dyn Fn(&Vec<String>) -> Option<String>| all.iter().all(|one| at(one) == at(first));
+    let shortest = all.iter().map(Vec::len).min().unwrap_or(0);
+    let end = (0..shortest).take_while(|back| same(&|one| one.iter().rev().nth(*back).cloned())).count();
+    let begin = (0..shortest).take_while(|at| same(&|one| one.get(*at).cloned())).count();
+    let last = |one: &Vec<String>| one.iter().rev().nth(end).cloned().unwrap_or_default();
+    let lasts: HashSet<String> = all.iter().map(last).collect();
+    let name = |one: &Vec<String>| match lasts.len() == all.len() && !lasts.contains("") {
+        true => last(one),
+        false => one.get(begin..).unwrap_or_default().join("-"),
+    };
+    folders.iter().cloned().zip(all.iter().map(name)).collect()
 }
 
 /// What a file is called, without what its name says of its form.
 fn stem_of(path: &Path) -> String {
     let stem = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = [".zst", ".gz"].iter().fold(&*stem, |stem, end| stem.trim_end_matches(end));
-    stem.rsplit_once('.').map_or(stem, |(stem, _)| stem).to_owned()
+    // Without one of these it is none of a capture's: `worker-1.eth0`.
+    let is_known = |end: &str| {
+        ["pcap", "cap", "dmp", "dump", "snoop", "trc", "erf"]
+            .iter()
+            .any(|known| end.to_ascii_lowercase().starts_with(known))
+    };
+    stem.rsplit_once('.').filter(|(_, end)| is_known(end)).map_or(stem, |(stem, _)| stem).to_owned()
 }
 
 /// What files of others have in common that a program has begun one after the other: these differ in their numbers and
 /// times. So do those of nodes that are numbered, which are not one after the other.
-pub(super) fn source_of(path: &Path) -> String {
-    let stem = stem_of(path);
-    let common = stem.trim_end_matches(|letter: char| {
+pub(super) fn source_of(name: &str) -> String {
+    // The number of an interface is none of a file.
+    if let Some((node, interface)) = of_file(name) {
+        return format!("{node}.{interface}");
+    }
+    let common = name.trim_end_matches(|letter: char| {
         letter.is_ascii_digit() || matches!(letter, '-' | '_' | '.' | ':' | 'T' | 'Z')
     });
-    if common.is_empty() { stem.clone() } else { common.to_owned() }
+    if common.is_empty() { name.to_owned() } else { common.to_owned() }
 }
 
 #[cfg(test)]
@@ -56,16 +105,26 @@ mod tests {
         };
         let several = ["worker-1/eth0.pcap", "worker-2/eth0.pcap.gz", "worker-2/pod.pcap", "trace.pcap"];
         assert_eq!(names(several), ["worker-1.eth0", "worker-2.eth0", "worker-2.pod", "trace"]);
-        let apart = ["x/A.pod.pcap", "x/A.eth.pcap", "y/B.eth.pcap", "y/B.pod.pcap"];
-        assert_eq!(names(apart), ["A.pod", "A.eth", "B.eth", "B.pod"]);
+        // Interfaces of pods have other names on each node.
+        let pods = ["worker-1/vetha1b2.pcap", "worker-2/vethc3d4.pcap", "a.eth0.pcap", "b.eth0.pcap"];
+        assert_eq!(names(pods), ["worker-1.vetha1b2", "worker-2.vethc3d4", "a.eth0", "b.eth0"]);
+        let apart = ["x/A.pod.pcap", "x/A.eth.pcap", "y/trace.pcap", "z/trace.pcap"];
+        assert_eq!(names(apart), ["A.pod", "A.eth", "y.trace", "z.trace"]);
+        let deeper = ["w1/caps/eth0.pcap", "w2/caps/eth0.pcap", "w1/caps/pod.pcap", "w1/caps/eth0.pcap1"];
+        assert_eq!(names(deeper), ["w1.eth0", "w2.eth0", "w1.pod", "w1.eth0"]);
+        let unlike = ["a/x/c/eth0.pcap", "b/x/c/eth0.pcap", "b/y/c/eth0.pcap", "b/y/c/pod.pcap"];
+        assert_eq!(names(unlike), ["a-x-c.eth0", "b-x-c.eth0", "b-y-c.eth0", "b-y-c.pod"]);
+        let one = ["caps/eth0.pcap", "caps/pod.pcap", "caps/eth0.pcap1", "caps/trace.pcap"];
+        assert_eq!(names(one), ["eth0", "pod", "eth0", "trace"]);
     }
 
     #[test]
     fn files_of_one_capture_have_one_source() {
-        let source = |name: &str| source_of(Path::new(name));
+        let source = |name: &str| source_of(&stem_of(Path::new(name)));
         assert_eq!(source("/a/dump.pcap"), "dump");
         assert_eq!(source("dump.pcap12"), "dump");
-        assert_eq!(source("b/eth0_00001_20260101120000.pcapng.gz"), "eth");
+        assert_eq!(source("b/eth0_00001_20260101120000.pcapng.gz"), source("b/eth0.pcapng"));
+        assert_ne!(source("a.eni1.pcap"), source("a.eni2.pcap"));
         assert_eq!(source("web-2026-01-01T12:00.pcap"), source("web-2026-01-01T13:00.pcap"));
         assert_ne!(source("node-a.pcap"), source("node-b.pcap"));
         assert_eq!(source("20260101.pcap"), "20260101");

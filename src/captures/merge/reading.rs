@@ -39,6 +39,8 @@ pub struct Taken<'a> {
     pub damaged: &'a [(PathBuf, String)],
     /// Packets before it of which one copy was given.
     pub again: u64,
+    /// Files of which nothing more comes, in the order in which they ended.
+    pub ended: &'a [u32],
 }
 
 impl<'a> Taken<'a> {
@@ -48,7 +50,7 @@ impl<'a> Taken<'a> {
         from: &'a Described,
         time: Option<i64>,
         (bytes, options): (&'a [u8], &[u8]),
-        (damaged, again): (&'a [(PathBuf, String)], u64),
+        (damaged, again, ended): (&'a [(PathBuf, String)], u64, &'a [u32]),
     ) -> Self {
         let lost = if options.is_empty() { 0 } else { lost_before(options) };
         Self {
@@ -63,6 +65,7 @@ impl<'a> Taken<'a> {
             file,
             damaged,
             again,
+            ended,
         }
     }
 }

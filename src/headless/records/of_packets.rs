@@ -93,7 +93,7 @@ pub const SUMMARY: Record = Record {
         ),
         ("dns", "`questions`, `unanswered`, `servfail`, `nxdomain`"),
         ("pairs", "how many"),
-        ("failed", "of all pairs"),
+        ("failed", "of all pairs, each failure once however many places show it"),
         ("symptoms", "all of them by name, with their counts"),
         ("not_judged", "what was left undecided, by reason: `first_seconds`, `one_direction`, `dropped`, `undecided`"),
         ("dropped_packets", "while capturing, as the files say"),

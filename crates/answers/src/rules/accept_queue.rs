@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nodewatch_protocol::Finding;
+use nodewatch_protocol::{Case, Finding, Symptom};
 
 use crate::{
     Certainty, Code, Runner, Segment,
@@ -39,6 +39,17 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     let is_exact = exact >= ENOUGH_EXACT;
     // One that answers nothing at all is dead or shut off, and not overrun, but where its node counts it.
     if (answered == 0 && counters.is_empty()) || !(is_exact || view.enough(&hurt, of, ENOUGH)) {
+        return None;
+    }
+    // What answered before the first of them may be dead since.
+    let first = view.troubles[hurt[0]].first().began;
+    let later = |case: &Case| (case.destination, case.ports.1) == target && case.began > first;
+    let lives = || {
+        hurt.iter().any(|&at| view.troubles[at].what == Finding::Symptom(Symptom::Delayed))
+            || view.joined.answered().any(later)
+            || view.answers_after(target, view.troubles[hurt[0]].millis())
+    };
+    if !is_exact && counters.is_empty() && !lives() {
         return None;
     }
     // Where data is lost as often as beginnings are, it is the way.

@@ -6,7 +6,7 @@ use nodewatch_protocol::{Finding, Role, Symptom};
 
 use super::conntrack_full::node_of;
 use crate::{
-    Certainty, Code,
+    Certainty, Code, Source,
     paths::Trouble,
     view::{Draft, ENOUGH, ENOUGH_EXACT, View},
 };
@@ -78,7 +78,7 @@ fn silent(view: &View<'_>) -> Vec<Draft> {
         draft.place.node = Some(node.clone());
         draft.place.target = Some((address, 0));
         draft.of = of;
-        draft.not_seen = view.unheard(&[crate::Source::Pods]);
+        draft.not_seen = view.unheard(&[Source::Pods]);
         draft.next =
             vec![format!("ip neigh show {address}    # on {node}: FAILED; is the address still that of an interface")];
         hurt.extend(failed);
@@ -91,9 +91,13 @@ fn silent(view: &View<'_>) -> Vec<Draft> {
 /// A pod asks again and again and can send nothing: of its connections no packet was ever seen. Of addresses that nobody has,
 /// as in a scan, that is right.
 fn in_pod(view: &View<'_>, address: IpAddr, node: &str, hurt: Vec<usize>) -> Option<Draft> {
+    // What is not heard any more may have changed.
+    view.journal.since(Source::Pods)?;
+    // On a bridge the node's own questions reach all pods' interfaces.
+    let asks = |address| view.journal.pod_at(address, view.window.1).is_some_and(|pod| pod.node == node);
     let pods = |&at: &usize| {
-        let first = view.troubles[at].seen.first();
-        first.and_then(|it| view.tap(it.tap)).filter(|tap| tap.role == Role::Pod).map(|tap| tap.interface.as_str())
+        let first = view.troubles[at].seen.first().filter(|it| asks(it.case.source))?;
+        view.tap(first.tap).filter(|tap| tap.role == Role::Pod).map(|tap| tap.interface.as_str())
     };
     let of_pods: Vec<usize> = hurt.into_iter().filter(|at| pods(at).is_some()).collect();
     let is_there = view.nodes.contains_key(&address) || view.journal.pod_at(address, view.window.1).is_some();

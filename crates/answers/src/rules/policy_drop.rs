@@ -47,8 +47,12 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         None => true,
     });
     drafts.extend(dropped.into_iter().filter_map(|((node, target), hurt)| dropped_in(view, &node, target, &hurt)));
-    let refused = view.grouped(|trouble| refused_by(view, trouble).map(|node| (node, trouble.backend)));
-    drafts.extend(refused.into_iter().filter_map(|((node, target), hurt)| refused_in(view, node, target, &hurt)));
+    let refused = view.grouped(|trouble| {
+        // How that is known is told too.
+        refused_by(view, trouble).map(|node| (node, trouble.backend, !trouble.missing.is_empty()))
+    });
+    let refused = refused.into_iter();
+    drafts.extend(refused.filter_map(|((node, target, stays), hurt)| refused_in(view, node, (target, stays), &hurt)));
     drafts
 }
 
@@ -78,14 +82,13 @@ fn is_for_another_node(view: &View<'_>, trouble: &Trouble) -> bool {
     trouble.way_is_unknown && tap.role == Role::Pod && begun_here && elsewhere
 }
 
-fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+/// `stays`: they were not seen where others go; else which way they would go is not known, as none was ever answered.
+fn refused_in(view: &View<'_>, node: &str, (target, stays): ((IpAddr, u16), bool), hurt: &[usize]) -> Option<Draft> {
     let (of, _) = view.attempts_of(hurt);
     if !view.enough(hurt, of, ENOUGH) {
         return None;
     }
     let at = view.troubles[hurt[0]].millis();
-    // Where none was ever answered, which way they would go is not known.
-    let stays = hurt.iter().any(|&at| !view.troubles[at].missing.is_empty());
     let why = if stays { "they did not leave it" } else { "that pod is on another node" };
     let text = format!(
         "{} connections to {} were refused by {node} itself: {why}, and the reset has passed no other host",
@@ -106,14 +109,14 @@ fn refused_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
         let other = if stays {
             "whether the pod itself has refused: its interface is of the same node".to_owned()
         } else {
-            format!("whether a proxy on {node} answers for others: of those to that pod none was answered")
+            format!("whether a proxy on {node} answers for others, or pods of several nodes are on one bridge")
         };
         draft.not_seen = vec![other];
     }
     draft.next = vec![format!("iptables-save | grep REJECT    # on {node}: --reject-with tcp-reset; nft list ruleset")];
     draft.next.extend(commands(view, target, at));
     draft.hurt = hurt.to_vec();
-    Some(draft)
+    Some(draft.as_sure_as_its_ways(view))
 }
 
 /// Who has said of a connection that it is forbidden.
@@ -201,7 +204,7 @@ fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
     draft.not_seen.extend(view.unheard(&[Source::Policies, Source::Pods]));
     draft.next = commands(view, target, at);
     draft.hurt = hurt.to_vec();
-    Some(draft)
+    Some(draft.as_sure_as_its_ways(view))
 }
 
 fn commands(view: &View<'_>, (address, port): (IpAddr, u16), at: u64) -> Vec<String> {

@@ -1,6 +1,9 @@
 //! N-16: the application does not read what comes.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use nodewatch_protocol::{Finding, Symptom};
 
@@ -28,13 +31,23 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         if connections.len() < ENOUGH_EXACT {
             continue;
         }
+        let asked = server.unwrap_or(receiver).0;
+        let of = view.attempts(|ends| ends.destination == asked).0;
+        let clients: BTreeMap<IpAddr, usize> = connections.iter().fold(BTreeMap::new(), |mut clients, (client, _)| {
+            *clients.entry(*client).or_default() += 1;
+            clients
+        });
+        // Of many clients some are slow, or slowed down on purpose.
+        let of_one = clients.values().max().is_some_and(|most| *most >= ENOUGH_EXACT);
+        if !of_one && !view.enough(&hurt, of, ENOUGH_EXACT) {
+            continue;
+        }
         let mut lengths: Vec<u32> = hurt.iter().map(|&at| view.troubles[at].amount()).collect();
         lengths.sort_unstable();
         let is_paced = lengths[lengths.len() / 2] < PACED;
         let at = view.troubles[hurt[0]].millis();
         let closed: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].amount())).sum();
         let name = view.name(receiver, at);
-        let clients: BTreeSet<_> = connections.iter().map(|(client, _)| *client).collect();
         let sender = match (server, clients.len()) {
             (Some(server), _) => view.name(server, at),
             (None, 1) => view.name((view.troubles[hurt[0]].first().source, 0), at),
@@ -52,8 +65,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             draft.not_seen = vec!["whether it takes no more on purpose, as a paced download does".to_owned()];
         }
         draft.place = view.place_of(receiver, at);
-        let asked = server.unwrap_or(receiver).0;
-        draft.of = view.attempts(|ends| ends.destination == asked).0;
+        draft.of = of;
         draft.ruled_out = vec!["loss: the receiver itself has said that it takes nothing".to_owned()];
         draft.next = match view.journal.pod_at(receiver.0, at).and_then(|pod| pod.name.split_once('/')) {
             Some((namespace, pod)) => vec![format!("kubectl top pod -n {namespace} {pod} --containers")],

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use nodewatch_protocol::Role;
+
 use crate::{
     Certainty, Code, Segment,
+    paths::{Tap, Trouble},
     view::{Draft, ENOUGH, View},
 };
 
@@ -18,12 +21,35 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| match &trouble.segment {
-        Some(Segment::Between { from, to }) if trouble.is_lost() => {
+        Some(Segment::Between { from, to }) if trouble.is_lost() && is_outside(view, trouble) => {
             Some((from.as_str(), to.as_str(), trouble.backend.1))
         }
         _ => None,
     });
     groups.into_iter().filter_map(|((from, to, port), hurt)| of(view, (from, to), port, hurt)).collect()
+}
+
+/// It was seen last, and not seen next, at nodes' own interfaces: between those of pods lie the insides of both nodes.
+fn is_outside(view: &View<'_>, trouble: &Trouble) -> bool {
+    let is_pods = |tap: &Tap| tap.role == Role::Pod;
+    let places = |node: &str| {
+        let seen = trouble.seen.iter().filter_map(|it| view.tap(it.tap));
+        let missing = trouble.missing.iter().filter_map(|tap| view.tap(*tap));
+        seen.chain(missing).filter(|tap| tap.node == node).any(|tap| !is_pods(tap))
+    };
+    match &trouble.segment {
+        Some(Segment::Between { from, to }) => places(from) && places(to),
+        _ => false,
+    }
+}
+
+/// Files whose names do not say of which interface of which node they are may be of one node.
+fn are_named(view: &View<'_>, hurt: &[usize]) -> bool {
+    hurt.iter().any(|&at| {
+        let trouble = view.troubles[at];
+        let taps = trouble.seen.iter().map(|it| it.tap).chain(trouble.missing.iter().copied());
+        taps.filter_map(|tap| view.tap(tap)).all(|tap| !tap.interface.is_empty())
+    })
 }
 
 fn of(view: &View<'_>, (from, to): (&str, &str), port: u16, hurt: Vec<usize>) -> Option<Draft> {
@@ -73,6 +99,11 @@ fn of(view: &View<'_>, (from, to): (&str, &str), port: u16, hurt: Vec<usize>) ->
         ),
         "security groups and network ACLs of both interfaces; VPC flow log: REJECT; AWS Health".to_owned(),
     ];
+    if !are_named(view, &hurt) {
+        draft.certainty = Some(Certainty::Likely);
+        draft.ruled_out.clear();
+        draft.not_seen.push(format!("whether {from} and {to} are two nodes: their files' names do not say it"));
+    }
     draft.hurt = hurt;
-    Some(draft)
+    Some(draft.as_sure_as_its_ways(view))
 }

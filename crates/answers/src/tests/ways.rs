@@ -27,8 +27,8 @@ fn seen(count: u16, at: &[At]) -> Cluster {
             cluster.told[one.node].cases.push(case);
         }
         for told in &mut cluster.told {
-            told.faces.push(Face { name: "eth1".into(), role: Role::Node, lost: false });
-            told.faces.push(Face { name: "eni9".into(), role: Role::Pod, lost: false });
+            told.faces.push(Face { name: "eth1".into(), role: Role::Node, ..Face::default() });
+            told.faces.push(Face { name: "eni9".into(), role: Role::Pod, ..Face::default() });
         }
         cluster.count(BACKEND, Service::Tcp, 4, 3);
         cluster.pass(1);
@@ -158,11 +158,45 @@ fn the_way_to_a_port_that_never_answered_is_that_of_the_others_of_its_address() 
     let rejected: fn(&mut Case) = |case| {
         (case.ports.1, case.by_server, case.refusal_hops) = (9999, true, Some(64));
     };
-    assert_eq!(closed(REFUSED, true, rejected), policy(Certainty::Verdict));
+    assert_eq!(closed(REFUSED, true, rejected), policy(Certainty::Likely));
     // What is behind an address of a service is not always the same.
     let service: fn(&mut Case) = |case| (case.destination, case.ports.1) = (SERVICE, 9999);
     let located = closed(UNANSWERED, true, service).map(|(code, certainty, _)| (code, certainty));
     assert_eq!(located, Some((None, Certainty::Located)));
+}
+
+#[test]
+fn the_way_of_others_is_believed_as_long_as_they_take_it_and_all_take_it() {
+    let dropped: fn(&mut Case) = |case| case.ports.1 = 9999;
+    let code = |before: fn(&mut Cluster)| {
+        let mut cluster = Cluster::new().well();
+        before(&mut cluster);
+        cluster.fail_so(6, UNANSWERED, 0, dropped);
+        cluster.first().code
+    };
+    assert_eq!(code(|_| {}), Some(Code::PolicyDrop));
+    assert_eq!(code(|cluster| cluster.pass(70)), None, "the address may be another pod's by now");
+    // Of others that were answered meanwhile it has missed some.
+    let answered = |cluster: &mut Cluster, places: &[usize]| {
+        for number in 50..54 {
+            let shown = Shown::of(Finding::Answered, number, cluster.now);
+            let places: Vec<(usize, Finding)> = places.iter().map(|place| (*place, Finding::Answered)).collect();
+            cluster.see(&shown, &places);
+            cluster.pass(1);
+        }
+        cluster.pass(3);
+    };
+    let mut blind = Cluster::new().well();
+    answered(&mut blind, &[0, 2, 3]);
+    blind.fail_so(6, UNANSWERED, 0, dropped);
+    assert_eq!(blind.first().code, None);
+    // Something else that was asked there has gone on to another address.
+    let mut translated = Cluster::new().well();
+    let shown = Shown { backend: OTHER, ..Shown::of(Finding::Answered, 60, translated.now) };
+    translated.see_until(&shown, 3);
+    translated.pass(4);
+    translated.fail_so(6, UNANSWERED, 0, dropped);
+    assert_eq!(translated.first().code, None);
 }
 
 #[test]
