@@ -188,25 +188,25 @@ async fn settled(exit: ExitCode, shown: Shown) -> ExitCode {
 
 /// Records for programs: one value a line, or a document each.
 pub fn print_values(record: &Record, values: impl Iterator<Item = Value>, format: Format) {
-    /// As much as a pipe takes at once: the thread that writes is not woken for each of 30,000 lines.
-    const CHUNK: usize = 64 * 1024;
-    let mut text = String::new();
-    for value in values {
+    print_each(values.map(|value| {
         let value = recorded(record, value);
-        match format {
-            Format::Yaml => text.push_str(&yaml::document(&value)),
-            _ => {
-                text.push_str(&json_line(&value));
-                text.push('\n');
-            }
-        }
-        if text.len() >= CHUNK {
-            print(&text);
-            text.clear();
+        if format == Format::Yaml { yaml::document(&value) } else { format!("{}\n", json_line(&value)) }
+    }));
+}
+
+/// Many texts, as many at once as a pipe takes: the thread that writes is not woken for each of 30,000 lines.
+fn print_each(texts: impl Iterator<Item = String>) {
+    const CHUNK: usize = 64 * 1024;
+    let mut chunk = String::new();
+    for text in texts {
+        chunk.push_str(&text);
+        if chunk.len() >= CHUNK {
+            print(&chunk);
+            chunk.clear();
         }
     }
-    if !text.is_empty() {
-        print(&text);
+    if !chunk.is_empty() {
+        print(&chunk);
     }
 }
 
@@ -238,9 +238,7 @@ fn with_times(value: &mut Value) {
 
 /// Only names, one a line.
 pub fn print_names(names: impl Iterator<Item = String>) {
-    for name in names {
-        print(&format!("{}\n", line(&name)));
-    }
+    print_each(names.map(|name| format!("{}\n", line(&name))));
 }
 
 /// Rows under their heads, every column as wide as it needs.

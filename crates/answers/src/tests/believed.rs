@@ -202,3 +202,76 @@ fn attempts_that_are_not_decided_yet_are_not_among_those_that_others_are_of() {
     // Forty were answered before.
     assert_eq!((answer.of, answer.failed), (50, 10), "{answer:?}");
 }
+
+/// Six attempts that are lost, and what is told of each second.
+fn lost(cluster: &mut Cluster, last: usize, change: fn(&mut Told)) {
+    for number in 0..6 {
+        let shown = Shown::of(UNANSWERED, 300 + number, cluster.now);
+        cluster.see_until(&shown, last);
+        cluster.count(BACKEND, Service::Tcp, 4, 0);
+        for told in &mut cluster.told {
+            change(told);
+        }
+        cluster.pass(1);
+    }
+    for _ in 0..4 {
+        for told in &mut cluster.told {
+            change(told);
+        }
+        cluster.pass(1);
+    }
+}
+
+#[test]
+fn what_is_missing_behind_the_end_of_a_file_is_no_proof() {
+    let certainty = |change: fn(&mut Told)| {
+        let mut cluster = Cluster::new().well();
+        lost(&mut cluster, 1, change);
+        let first = cluster.first();
+        (first.code, first.certainty, first.ruled_out.is_empty())
+    };
+    assert_eq!(certainty(|_| {}), (Some(Code::WireLoss), Certainty::Verdict, false));
+    let ended: fn(&mut Told) = |told| {
+        let is_b = told.node == "b";
+        told.faces.iter_mut().for_each(|face| face.ended = is_b);
+    };
+    assert_eq!(certainty(ended), (Some(Code::WireLoss), Certainty::Likely, true));
+}
+
+#[test]
+fn between_the_interfaces_of_pods_lie_both_nodes() {
+    let places = |cluster: &mut Cluster, what: Finding, number: u16, places: &[usize]| {
+        let shown = Shown::of(what, number, cluster.now);
+        let places: Vec<(usize, Finding)> = places.iter().map(|place| (*place, what)).collect();
+        cluster.see(&shown, &places);
+        cluster.count(BACKEND, Service::Tcp, 4, 4);
+        cluster.pass(1);
+    };
+    let mut cluster = Cluster::new();
+    for number in 0..4 {
+        places(&mut cluster, ANSWERED, number, &[0, 3]);
+    }
+    for number in 100..106 {
+        places(&mut cluster, UNANSWERED, number, &[0]);
+    }
+    cluster.pass(4);
+    let answer = cluster.first();
+    assert_eq!((answer.code, answer.certainty), (None, Certainty::Located), "{answer:?}");
+    assert!(answer.text.contains("lost between a and b"), "{answer:?}");
+}
+
+#[test]
+fn a_server_that_answered_before_may_be_dead() {
+    let code = |answered: u64| {
+        let mut cluster = Cluster::new().well();
+        for number in 0..12 {
+            let shown = Shown::of(UNANSWERED, 300 + number, cluster.now);
+            cluster.see_until(&shown, 3);
+            cluster.count(BACKEND, Service::Tcp, 4, answered);
+            cluster.pass(1);
+        }
+        cluster.pass(4);
+        cluster.first().code
+    };
+    assert_eq!((code(3), code(0)), (Some(Code::AcceptQueue), None));
+}
