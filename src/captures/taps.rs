@@ -34,11 +34,7 @@ fn parts(name: &str, ours: bool) -> (&str, &str) {
     let (place, interface) = name.rsplit_once('/').unwrap_or((name, ""));
     let Some((node, named)) = of_file(place).filter(|_| !ours) else { return (place, interface) };
     // A capture within a pod has its `eth0`, and is of the pod; one of several interfaces has the others' names too.
-    let says_more = match (role(named), role(interface)) {
-        (_, Role::Pod) => true,
-        (Role::Node, Role::Node) => true,
-        _ => false,
-    };
+    let says_more = matches!((role(named), role(interface)), (_, Role::Pod) | (Role::Node, Role::Node));
     (if node.is_empty() { NAMELESS } else { node }, if says_more { interface } else { named })
 }
 

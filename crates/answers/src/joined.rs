@@ -12,7 +12,7 @@ use crate::{
     clocks::Clocks,
     group::{Group, SETTLED, ahead, is_same_beginning},
     lost::{Known, millis},
-    paths::{Sighting, Tap, TapId, Trouble},
+    paths::{KnownWay, Sighting, Tap, TapId, Trouble},
     seconds::Seconds,
     ways::Ways,
 };
@@ -186,10 +186,9 @@ impl Joined {
         let known = Known { taps, seconds, ways: &self.ways, clocks: &self.clocks, no_room: self.no_room };
         for group in self.groups.values_mut().flatten().filter(|group| settled(group)) {
             // A way that is learned later is told, and so is a better one.
-            let is_old =
-                |(trouble, at): &&(Trouble, usize)| (trouble.way_is_unknown || trouble.by_address) && *at != ways;
+            let is_old = |(trouble, at): &&(Trouble, usize)| trouble.way != KnownWay::Own && *at != ways;
             let old = group.trouble.as_ref().filter(is_old).is_some_and(|(trouble, _)| {
-                self.ways.of(&group.seen).is_some_and(|way| trouble.way_is_unknown || !way.by_address)
+                self.ways.of(&group.seen).is_some_and(|way| trouble.way == KnownWay::No || !way.by_address)
             });
             if (group.fresh || old) && !group.is_answered() {
                 group.trouble = Some((known.trouble(group), ways));

@@ -7,7 +7,7 @@ use nodewatch_protocol::{Finding, Role, Symptom};
 use crate::{
     clocks::Clocks,
     group::{Group, SETTLED, ahead, is_same_beginning},
-    paths::{Segment, Sighting, Tap, TapId, Trouble, rank},
+    paths::{KnownWay, Segment, Sighting, Tap, TapId, Trouble, rank},
     seconds::Seconds,
     ways::{Way, Ways},
 };
@@ -50,30 +50,21 @@ impl Known<'_> {
         let is_missing = |tap: &&TapId| !has_seen(tap) && could_see(tap) && !goes_round(tap);
         let missing: Vec<TapId> = behind.iter().filter(is_missing).copied().collect();
         let segment = segment(&seen, what, way, &missing, self);
-        let (number, way_is_unknown) = (group.number, way.is_empty());
+        let number = group.number;
         let asked = |it: &Sighting| (it.case.destination, it.case.ports.1);
         let backend = asked(&seen[seen.len() - 1]);
         let is_translated = seen.iter().any(|it| asked(it) != backend);
-        let by_address = known.is_some_and(|way| way.by_address);
+        let known_way = match known {
+            None => KnownWay::No,
+            Some(way) if way.by_address => KnownWay::OfAddress,
+            Some(_) => KnownWay::Own,
+        };
         let after_end = missing
             .iter()
             .filter_map(|tap| self.taps.get(usize::from(tap.0)))
             .any(|tap| tap.ended.is_some_and(|ended| ended <= millis(at)));
         let reused = seen.iter().any(|it| it.case.reused);
-        Trouble {
-            number,
-            seen,
-            what,
-            at,
-            missing,
-            segment,
-            way_is_unknown,
-            by_address,
-            after_end,
-            backend,
-            is_translated,
-            reused,
-        }
+        Trouble { number, seen, what, at, missing, segment, way: known_way, after_end, backend, is_translated, reused }
     }
 
     /// Of attempts that were answered not all are told: whether this one would have been.

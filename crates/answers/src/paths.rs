@@ -131,6 +131,17 @@ pub(crate) struct Sighting {
     pub(crate) case: Case,
 }
 
+/// Which way connections of a kind take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KnownWay {
+    /// Nobody knows: none was answered.
+    No,
+    /// That of other ports of the address: of those to this one none was answered.
+    OfAddress,
+    /// Others of its kind have shown it.
+    Own,
+}
+
 /// One connection, or question, that shows something, as all have seen it.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
@@ -146,10 +157,8 @@ pub(crate) struct Trouble {
     pub(crate) missing: Vec<TapId>,
     /// Where it was lost, as far as that is known.
     pub(crate) segment: Option<Segment>,
-    /// Which way connections of its kind take is not known.
-    pub(crate) way_is_unknown: bool,
-    /// It is that of other ports of its address: of those to this one none was answered.
-    pub(crate) by_address: bool,
+    /// Whether it is known which way connections of its kind take.
+    pub(crate) way: KnownWay,
     /// What is read of a place where it is missing ended before.
     pub(crate) after_end: bool,
     /// Who is asked in the end, after all translation that was seen.

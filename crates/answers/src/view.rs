@@ -18,7 +18,7 @@ use crate::{
     clocks::Clocks,
     joined::Joined,
     pairs::{Pairs, Target},
-    paths::{Segment, Tap, TapId, Trouble},
+    paths::{KnownWay, Segment, Tap, TapId, Trouble},
     signals::Signals,
     words::end,
 };
@@ -391,11 +391,11 @@ impl Draft {
 
     /// Not sure where most of these are judged by the way that other ports of their address have, or by places of which
     /// nothing more is read.
-    pub(crate) fn as_sure_as_its_ways(mut self, view: &View<'_>) -> Self {
+    pub(crate) fn with_its_doubts(mut self, view: &View<'_>) -> Self {
         let most = |so: fn(&Trouble) -> bool| {
             self.hurt.iter().filter(|&&at| so(view.troubles[at])).count() * 2 > self.hurt.len()
         };
-        let (by_address, after_end) = (most(|it| it.by_address), most(|it| it.after_end));
+        let (by_address, after_end) = (most(|it| it.way == KnownWay::OfAddress), most(|it| it.after_end));
         if self.certainty != Some(Certainty::Verdict) || !(by_address || after_end) {
             return self;
         }

@@ -59,9 +59,9 @@ fn apart(folders: &BTreeSet<PathBuf>) -> HashMap<PathBuf, String> {
     let begin = (0..shortest).take_while(|at| same(&|one| one.get(*at).cloned())).count();
     let last = |one: &Vec<String>| one.iter().rev().nth(end).cloned().unwrap_or_default();
     let lasts: HashSet<String> = all.iter().map(last).collect();
-    let name = |one: &Vec<String>| match lasts.len() == all.len() && !lasts.contains("") {
-        true => last(one),
-        false => one.get(begin..).unwrap_or_default().join("-"),
+    let are_unlike = lasts.len() == all.len() && !lasts.contains("");
+    let name = |one: &Vec<String>| {
+        if are_unlike { last(one) } else { one.get(begin..).unwrap_or_default().join("-") }
     };
     folders.iter().cloned().zip(all.iter().map(name)).collect()
 }

@@ -6,7 +6,7 @@ use nodewatch_protocol::{Finding, Role, Service, Symptom};
 
 use crate::{
     Certainty, Code, Place, PodPhase, Runner, Segment, Source,
-    paths::{TapId, Trouble},
+    paths::{KnownWay, TapId, Trouble},
     rules,
     view::{Draft, ENOUGH, View, inside},
 };
@@ -79,7 +79,7 @@ fn is_for_another_node(view: &View<'_>, trouble: &Trouble) -> bool {
     let asked = view.journal.pod_at(trouble.backend.0, trouble.millis());
     let elsewhere =
         asked.is_some_and(|pod| !pod.node.is_empty() && pod.node != tap.node && pod.phase != PodPhase::Gone);
-    trouble.way_is_unknown && tap.role == Role::Pod && begun_here && elsewhere
+    trouble.way == KnownWay::No && tap.role == Role::Pod && begun_here && elsewhere
 }
 
 /// `stays`: they were not seen where others go; else which way they would go is not known, as none was ever answered.
@@ -116,7 +116,7 @@ fn refused_in(view: &View<'_>, node: &str, (target, stays): ((IpAddr, u16), bool
     draft.next = vec![format!("iptables-save | grep REJECT    # on {node}: --reject-with tcp-reset; nft list ruleset")];
     draft.next.extend(commands(view, target, at));
     draft.hurt = hurt.to_vec();
-    Some(draft.as_sure_as_its_ways(view))
+    Some(draft.with_its_doubts(view))
 }
 
 /// Who has said of a connection that it is forbidden.
@@ -204,7 +204,7 @@ fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
     draft.not_seen.extend(view.unheard(&[Source::Policies, Source::Pods]));
     draft.next = commands(view, target, at);
     draft.hurt = hurt.to_vec();
-    Some(draft.as_sure_as_its_ways(view))
+    Some(draft.with_its_doubts(view))
 }
 
 fn commands(view: &View<'_>, (address, port): (IpAddr, u16), at: u64) -> Vec<String> {

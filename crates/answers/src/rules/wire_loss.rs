@@ -105,5 +105,5 @@ fn of(view: &View<'_>, (from, to): (&str, &str), port: u16, hurt: Vec<usize>) ->
         draft.not_seen.push(format!("whether {from} and {to} are two nodes: their files' names do not say it"));
     }
     draft.hurt = hurt;
-    Some(draft.as_sure_as_its_ways(view))
+    Some(draft.with_its_doubts(view))
 }
