@@ -239,6 +239,30 @@ fn what_is_missing_behind_the_end_of_a_file_is_no_proof() {
 }
 
 #[test]
+fn files_whose_names_say_no_interface_may_be_of_one_node() {
+    let mut cluster = Cluster::new();
+    let alone: fn(&mut Told) = |told| {
+        told.faces.truncate(1);
+        (told.faces[0].name, told.faces[0].role) = (String::new(), Role::Other);
+    };
+    for (numbers, what, places) in [(0..4, ANSWERED, &[0, 2][..]), (100..106, UNANSWERED, &[0])] {
+        for number in numbers {
+            let shown = Shown::of(what, number, cluster.now);
+            let places: Vec<(usize, Finding)> = places.iter().map(|place| (*place, what)).collect();
+            cluster.see(&shown, &places);
+            cluster.told.iter_mut().for_each(alone);
+            cluster.pass(1);
+        }
+    }
+    for _ in 0..4 {
+        cluster.told.iter_mut().for_each(alone);
+        cluster.pass(1);
+    }
+    let answer = cluster.is(Code::WireLoss, Certainty::Likely);
+    assert!(answer.not_seen[0].contains("whether a and b are two nodes"), "{answer:?}");
+}
+
+#[test]
 fn between_the_interfaces_of_pods_lie_both_nodes() {
     let places = |cluster: &mut Cluster, what: Finding, number: u16, places: &[usize]| {
         let shown = Shown::of(what, number, cluster.now);
