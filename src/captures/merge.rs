@@ -400,7 +400,8 @@ impl<W: Write> Work<'_, W> {
             } else {
                 // Closed as soon as it is through.
                 open -= *cost;
-                self.ended.push(input.file());
+                // What is put aside is read again.
+                self.ended.extend(input.file().filter(|_| aside.is_none()));
                 inputs[number] = None;
             }
         }

@@ -56,7 +56,7 @@ impl Neighbours {
                 }
                 asked.last = at;
                 asked.times = asked.times.saturating_add(1);
-                let is_news = asked.said.is_none_or(|said| at.saturating_sub(said) >= FORGOTTEN);
+                let is_news = asked.said.is_none_or(|said| at.abs_diff(said) >= FORGOTTEN.unsigned_abs());
                 let nobody = asked.times >= TIMES && at.saturating_sub(asked.first) >= OVER && is_news;
                 if nobody {
                     asked.said = Some(at);

@@ -59,6 +59,8 @@ pub(crate) struct Joined {
     /// Sightings of attempts that were answered, and how often the number of those that are taken was halved.
     answered: usize,
     halved: u32,
+    /// The most of that in the last seconds, and since when.
+    halved_lately: (u32, u64),
     ways: Ways,
     /// How far apart the clocks of their nodes are.
     pub(crate) clocks: Clocks,
@@ -115,6 +117,9 @@ impl Joined {
             MOST_ANSWERED.. => self.halved = (self.halved + 1).min(20),
             0..FEW_ANSWERED => self.halved = self.halved.saturating_sub(1),
             _ => {}
+        }
+        if self.halved >= self.halved_lately.0 || now.abs_diff(self.halved_lately.1) > ANSWERED {
+            self.halved_lately = (self.halved, now);
         }
         // One that stays for long must not keep those behind it.
         if self.order.len() > 2 * known + 64 {
@@ -183,7 +188,14 @@ impl Joined {
             }
         }
         let ways = self.ways.len();
-        let known = Known { taps, seconds, ways: &self.ways, clocks: &self.clocks, no_room: self.no_room };
+        let known = Known {
+            taps,
+            seconds,
+            ways: &self.ways,
+            clocks: &self.clocks,
+            no_room: self.no_room,
+            halved: self.halved_lately.0,
+        };
         for group in self.groups.values_mut().flatten().filter(|group| settled(group)) {
             // A way that is learned later is told, and so is a better one.
             let is_old = |(trouble, at): &&(Trouble, usize)| trouble.way != KnownWay::Own && *at != ways;
@@ -203,9 +215,9 @@ impl Joined {
     }
 
     /// Those of which every place that has seen them says that they were answered, as seen furthest from who asks.
-    pub(crate) fn answered(&self) -> impl Iterator<Item = &Case> {
+    pub(crate) fn answered(&self) -> impl Iterator<Item = &Sighting> {
         let groups = self.groups.values().flatten();
-        groups.filter(|group| group.is_answered()).filter_map(|group| group.seen.last()).map(|sighting| &sighting.case)
+        groups.filter(|group| group.is_answered()).filter_map(|group| group.seen.last())
     }
 
     /// Connections that show something, in the order in which they have failed.

@@ -23,6 +23,8 @@ pub(crate) struct Known<'a> {
     pub(crate) clocks: &'a Clocks,
     /// When the latest was first heard of that had no room here: what has failed since then is here, wherever it was seen.
     pub(crate) no_room: Option<u64>,
+    /// Of attempts that were answered only those have room whose lot begins with so many zeros.
+    pub(crate) halved: u32,
 }
 
 /// Milliseconds of nanoseconds, both since the Unix epoch.
@@ -49,7 +51,8 @@ impl Known<'_> {
         let goes_round = |tap: &TapId| what == Finding::Symptom(Symptom::Delayed) && self.would_tell(*tap, &seen[0]);
         let is_missing = |tap: &&TapId| !has_seen(tap) && could_see(tap) && !goes_round(tap);
         let missing: Vec<TapId> = behind.iter().filter(is_missing).copied().collect();
-        let segment = segment(&seen, what, way, &missing, self);
+        let (segment, edge) = segment(&seen, what, way, &missing, self).unzip();
+        let edge = edge.flatten();
         let number = group.number;
         let asked = |it: &Sighting| (it.case.destination, it.case.ports.1);
         let backend = asked(&seen[seen.len() - 1]);
@@ -59,20 +62,35 @@ impl Known<'_> {
             Some(way) if way.by_address => KnownWay::OfAddress,
             Some(_) => KnownWay::Own,
         };
-        let after_end = missing
-            .iter()
-            .filter_map(|tap| self.taps.get(usize::from(tap.0)))
-            .any(|tap| tap.ended.is_some_and(|ended| ended <= millis(at)));
+        let has_ended = |id: &TapId| {
+            let there = millis(at.saturating_add(ahead(self.clocks, self.taps, seen[0].tap, *id)));
+            self.taps.get(usize::from(id.0)).and_then(|tap| tap.ended).is_some_and(|ended| ended <= there)
+        };
+        let after_end = missing.iter().any(has_ended);
         let reused = seen.iter().any(|it| it.case.reused);
-        Trouble { number, seen, what, at, missing, segment, way: known_way, after_end, backend, is_translated, reused }
+        Trouble {
+            number,
+            seen,
+            what,
+            at,
+            missing,
+            segment,
+            way: known_way,
+            after_end,
+            edge,
+            backend,
+            is_translated,
+            reused,
+        }
     }
 
-    /// Of attempts that were answered not all are told: whether this one would have been.
+    /// Of attempts that were answered not all are told, nor kept: whether this one would have been.
     fn would_tell(&self, id: TapId, first: &Sighting) -> bool {
         let ahead = ahead(self.clocks, self.taps, first.tap, id);
         let told = millis(first.case.at.saturating_add(ahead));
         let node = self.taps.get(usize::from(id.0)).map(|tap| tap.node.as_str());
-        node.is_some_and(|node| self.seconds.tells(node, first.case.lot(), told))
+        let lot = first.case.lot();
+        lot.leading_zeros() >= self.halved && node.is_some_and(|node| self.seconds.tells(node, lot, told))
     }
 
     /// Where that place has not seen it, it was not there: it was watched then, has lost nothing, had room for all that it
@@ -112,7 +130,10 @@ fn is_servers(sighting: &Sighting, tap: &Tap) -> bool {
     tap.role == Role::Pod && !from_here
 }
 
-fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], known: &Known<'_>) -> Option<Segment> {
+/// Where it was lost, and between which places where that is between two.
+type Lost = (Segment, Option<(TapId, TapId)>);
+
+fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], known: &Known<'_>) -> Option<Lost> {
     let tap = |id: TapId| known.taps.get(usize::from(id.0));
     let attempt = matches!(
         what,
@@ -133,11 +154,12 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], k
         && at > 0
     {
         let (to, from) = (tap(seen[at - 1].tap)?, tap(seen[at].tap)?);
-        return Some(if to.node == from.node {
+        let segment = if to.node == from.node {
             Segment::Node { node: to.node.clone(), back: true }
         } else {
             Segment::Between { from: from.node.clone(), to: to.node.clone() }
-        });
+        };
+        return Some((segment, Some((seen[at].tap, seen[at - 1].tap))));
     }
     // What came through at a later beginning has not come through at the first.
     let last = seen.iter().rev().find(|it| !is_answer(it))?;
@@ -150,16 +172,17 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], k
     let next = behind.filter(|id| missing.contains(id) || came_late(*id));
     let seen_later = || seen.iter().skip_while(|it| it.tap != last.tap).find(|it| is_answer(it)).map(|it| it.tap);
     let next = next.or_else(|| seen_later().filter(|_| behind.is_none()));
-    if let Some(next) = next.and_then(tap) {
-        return Some(if next.node == here.node {
+    if let Some((id, next)) = next.and_then(|id| Some((id, tap(id)?))) {
+        let segment = if next.node == here.node {
             Segment::Node { node: here.node.clone(), back: false }
         } else {
             Segment::Between { from: here.node.clone(), to: next.node.clone() }
-        });
+        };
+        return Some((segment, Some((last.tap, id))));
     }
     let is_last = way.last() == Some(&last.tap) && way.len() > 1;
     if is_servers(last, here) || (is_last && here.role == Role::Pod) {
-        return Some(Segment::Pod { node: here.node.clone(), interface: here.interface.clone() });
+        return Some((Segment::Pod { node: here.node.clone(), interface: here.interface.clone() }, None));
     }
-    Some(Segment::Beyond { tap: here.text() })
+    Some((Segment::Beyond { tap: here.text() }, None))
 }

@@ -165,16 +165,6 @@ impl Pairs {
         self.taps.keys().copied()
     }
 
-    /// A place has counted an answer of a target in a step that began after that moment.
-    pub(crate) fn answers_after(&self, target: Target, moment: u64) -> bool {
-        let began_after = |step: u64, tap: TapId| (step * STEP).saturating_sub(shift(tap)) > moment;
-        let taps = self.taps.get(&target).into_iter().flatten();
-        taps.filter_map(|tap| Some((*tap, self.counted.get(&(target, *tap))?))).any(|(tap, counted)| {
-            let mut steps = counted.before.iter().copied().chain([(counted.step, counted.latest)]);
-            steps.any(|(step, counts)| counts.answered > 0 && began_after(step, tap))
-        })
-    }
-
     /// What each place has counted of a target in the last minute: packets, attempts and what became of them, and segments.
     pub(crate) fn of(&self, target: Target) -> impl Iterator<Item = (TapId, Sums)> {
         let taps = self.taps.get(&target).into_iter().flatten();

@@ -157,6 +157,8 @@ pub(crate) struct Trouble {
     pub(crate) missing: Vec<TapId>,
     /// Where it was lost, as far as that is known.
     pub(crate) segment: Option<Segment>,
+    /// The place that it has passed last, and the next one, which it has not passed.
+    pub(crate) edge: Option<(TapId, TapId)>,
     /// Whether it is known which way connections of its kind take.
     pub(crate) way: KnownWay,
     /// What is read of a place where it is missing ended before.

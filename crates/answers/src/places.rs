@@ -17,6 +17,8 @@ const MOST: usize = 30_000;
 const FORGOTTEN: u64 = 180_000;
 /// So long, in milliseconds, when packets were lost is remembered.
 const LOST: u64 = 120_000;
+/// A second that begins so much later, in milliseconds, than the one before has ended leaves something out.
+const GAP: u64 = 1_500;
 /// After this time, in milliseconds, it is looked again who makes room.
 const AGAIN: u64 = 5_000;
 
@@ -67,6 +69,9 @@ impl Places {
         let tap = &mut self.taps[usize::from(id.0)];
         if begun.saturating_sub(tap.last) > SILENT {
             tap.first = begun;
+        } else if begun.saturating_sub(tap.last) > GAP {
+            // What was not told of is not known.
+            tap.lost.extend([tap.last, begun]);
         }
         tap.last = tap.last.max(told.at);
         tap.role = face.role;

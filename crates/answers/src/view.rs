@@ -185,7 +185,8 @@ impl<'a> View<'a> {
 
     /// Of connections to that port that were answered, nine of ten were begun from such a port.
     pub(crate) fn passes_only(&self, port: u16, from: impl Fn(u16) -> bool) -> bool {
-        let ports = self.joined.answered().filter(|case| case.ports.1 == port).map(|case| case.ports.0);
+        let ports =
+            self.joined.answered().map(|it| &it.case).filter(|case| case.ports.1 == port).map(|case| case.ports.0);
         let (mut all, mut such) = (0_usize, 0_usize);
         for source in ports {
             all += 1;
@@ -253,12 +254,6 @@ impl<'a> View<'a> {
     /// The same of one address and port.
     pub(crate) fn attempts_at(&self, target: (IpAddr, u16)) -> (u64, u64) {
         most(self.counted_at(target).iter().copied())
-    }
-
-    /// One address and port has answered something since then, or some seconds later.
-    pub(crate) fn answers_after(&self, (destination, port): (IpAddr, u16), moment: u64) -> bool {
-        let kinds = [false, true].into_iter().map(|dns| Target { destination, port, dns });
-        kinds.into_iter().any(|target| self.pairs.answers_after(target, moment))
     }
 
     /// What was counted of one address and port, at the place that has seen most of it.
@@ -395,10 +390,11 @@ impl Draft {
         let most = |so: fn(&Trouble) -> bool| {
             self.hurt.iter().filter(|&&at| so(view.troubles[at])).count() * 2 > self.hurt.len()
         };
-        let (by_address, after_end) = (most(|it| it.way == KnownWay::OfAddress), most(|it| it.after_end));
-        if self.certainty != Some(Certainty::Verdict) || !(by_address || after_end) {
+        if self.certainty != Some(Certainty::Verdict) || !most(|it| it.way == KnownWay::OfAddress || it.after_end) {
             return self;
         }
+        let some = |so: fn(&Trouble) -> bool| self.hurt.iter().any(|&at| so(view.troubles[at]));
+        let (by_address, after_end) = (some(|it| it.way == KnownWay::OfAddress), some(|it| it.after_end));
         self.certainty = Some(Certainty::Likely);
         self.ruled_out.clear();
         if by_address {

@@ -20,6 +20,8 @@ const MOST_WAYS: usize = 40_000;
 /// Places of which it is known what has passed there, each by who is asked, and moments of each.
 const MOST_PASSED: usize = 8192;
 const MOST_MOMENTS: usize = 128;
+/// What comes in disorder comes within so many of the latest seconds.
+const LATEST: usize = 16;
 /// Of other ports of an address a way is believed for so long, in milliseconds: it may move to another node.
 const FRESH: u64 = 60_000;
 /// What was missed as long before or after, in milliseconds, says nothing.
@@ -81,7 +83,8 @@ impl Ways {
         let mut taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
         taps.dedup();
         let longer = |known: &mut Vec<TapId>| {
-            if known.len() <= taps.len() {
+            // A shorter one has perhaps missed some; another one is where they go now.
+            if known.len() <= taps.len() || !is_part(&taps, known) {
                 known.clone_from(&taps);
             }
         };
@@ -99,7 +102,6 @@ impl Ways {
     fn learn_address(&mut self, place: (TapId, IpAddr), taps: Vec<TapId>, now: u64) {
         let known = self.addresses.entry(place);
         let known = known.or_insert_with(|| Common { taps: taps.clone(), taken: now, other: None });
-        let is_part = |part: &[TapId], whole: &[TapId]| part.iter().all(|tap| whole.contains(tap));
         if is_part(&known.taps, &taps) || !is_fresh(known.taken, now) {
             (known.taps, known.taken) = (taps, now);
         } else if !is_part(&taps, &known.taps) {
@@ -183,6 +185,11 @@ impl Ways {
     }
 }
 
+/// All places of the one are places of the other.
+fn is_part(part: &[TapId], whole: &[TapId]) -> bool {
+    part.iter().all(|tap| whole.contains(tap))
+}
+
 fn is_fresh(at: u64, now: u64) -> bool {
     at.saturating_add(FRESH) >= now
 }
@@ -213,6 +220,12 @@ impl<K: Copy + Eq + Hash> Passed<K> {
             Entry::Vacant(_) if moment.1 => return,
             Entry::Vacant(new) => new.insert(VecDeque::new()),
         };
+        // Of a second it is kept whether something was missed: those that are judged are some seconds old by then.
+        let same = |(at, _): &&mut (u64, bool)| *at / 1_000 == moment.0 / 1_000;
+        if let Some((_, was_seen)) = moments.iter_mut().rev().take(LATEST).find(same) {
+            *was_seen &= moment.1;
+            return;
+        }
         if moments.len() >= MOST_MOMENTS {
             moments.pop_front();
         }

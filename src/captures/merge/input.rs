@@ -152,9 +152,9 @@ impl Input {
         }
     }
 
-    /// Its place among all files; of several in one, the first one's.
-    pub(super) fn file(&self) -> u32 {
-        self.file
+    /// Its place among all files, where it is one of them and not several that were put aside.
+    pub(super) fn file(&self) -> Option<u32> {
+        matches!(self.from, From::Capture(_)).then_some(self.file)
     }
 
     /// The next entry is taken out, its bytes stay until the next reading.

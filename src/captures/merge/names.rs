@@ -11,30 +11,32 @@ use crate::captures::taps::of_file;
 
 /// How files of others are called, where that says whose each is.
 pub(super) struct FileNames {
-    /// What tells folders apart of which several have files that do not say themselves of which node they are.
+    /// Names that there are in several folders; all that are named after interfaces alone count as one.
+    several: HashSet<String>,
+    /// What tells those folders apart.
     folders: HashMap<PathBuf, String>,
+}
+
+/// What several folders may have.
+fn key_of(stem: &str) -> &str {
+    if matches!(of_file(stem), Some(("", _))) { "" } else { stem }
 }
 
 impl FileNames {
     pub(super) fn of(paths: &[PathBuf]) -> Self {
         let mut folders: HashMap<String, BTreeSet<PathBuf>> = HashMap::new();
         for path in paths {
-            let stem = stem_of(path);
-            match of_file(&stem) {
-                Some(("", _)) => folders.entry(String::new()).or_default().insert(folder_of(path)),
-                Some(_) => false,
-                None => folders.entry(stem).or_default().insert(folder_of(path)),
-            };
+            folders.entry(key_of(&stem_of(path)).to_owned()).or_default().insert(folder_of(path));
         }
-        let several: BTreeSet<PathBuf> = folders.into_values().filter(|those| those.len() > 1).flatten().collect();
-        Self { folders: apart(&several) }
+        folders.retain(|_, those| those.len() > 1);
+        let all: BTreeSet<PathBuf> = folders.values().flatten().cloned().collect();
+        Self { several: folders.into_keys().collect(), folders: apart(&all) }
     }
 
-    /// With the folder where the file's own name does not tell its node.
+    /// With the folder where the name alone is that of several.
     pub(super) fn name(&self, path: &Path) -> String {
         let stem = stem_of(path);
-        let has_node = of_file(&stem).is_some_and(|(node, _)| !node.is_empty());
-        match self.folders.get(&folder_of(path)).filter(|_| !has_node) {
+        match self.folders.get(&folder_of(path)).filter(|_| self.several.contains(key_of(&stem))) {
             Some(folder) => format!("{folder}.{stem}"),
             None => stem,
         }
@@ -114,6 +116,8 @@ mod tests {
         assert_eq!(names(deeper), ["w1.eth0", "w2.eth0", "w1.pod", "w1.eth0"]);
         let unlike = ["a/x/c/eth0.pcap", "b/x/c/eth0.pcap", "b/y/c/eth0.pcap", "b/y/c/pod.pcap"];
         assert_eq!(names(unlike), ["a-x-c.eth0", "b-x-c.eth0", "b-y-c.eth0", "b-y-c.pod"]);
+        let numbered = ["w1/capture-eth0.pcap", "w2/capture-eth0.pcap", "w2/capture-pod.pcap", "w1/a.pod.pcap"];
+        assert_eq!(names(numbered), ["w1.capture-eth0", "w2.capture-eth0", "capture-pod", "a.pod"]);
         let one = ["caps/eth0.pcap", "caps/pod.pcap", "caps/eth0.pcap1", "caps/trace.pcap"];
         assert_eq!(names(one), ["eth0", "pod", "eth0", "trace"]);
     }

@@ -1,12 +1,15 @@
 //! N-11: the server's accept queue is full.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
-use nodewatch_protocol::{Case, Finding, Symptom};
+use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
     Certainty, Code, Runner, Segment,
-    paths::Trouble,
+    paths::{Sighting, TapId, Trouble},
     rules,
     view::{Draft, ENOUGH, ENOUGH_EXACT, View},
 };
@@ -41,15 +44,9 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     if (answered == 0 && counters.is_empty()) || !(is_exact || view.enough(&hurt, of, ENOUGH)) {
         return None;
     }
-    // What answered before the first of them may be dead since.
-    let first = view.troubles[hurt[0]].first().began;
-    let later = |case: &Case| (case.destination, case.ports.1) == target && case.began > first;
-    let lives = || {
-        hurt.iter().any(|&at| view.troubles[at].what == Finding::Symptom(Symptom::Delayed))
-            || view.joined.answered().any(later)
-            || view.answers_after(target, view.troubles[hurt[0]].millis())
-    };
-    if !is_exact && counters.is_empty() && !lives() {
+    let (others, among_them) = answered_meanwhile(view, target, &hurt);
+    // What answers only before and after them is dead, or was.
+    if !is_exact && counters.is_empty() && !others {
         return None;
     }
     // Where data is lost as often as beginnings are, it is the way.
@@ -59,7 +56,7 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     let at = view.troubles[hurt[0]].millis();
     let socket = SocketAddr::new(target.0, target.1);
     let name = view.name(target, at);
-    let sure = is_exact || reached * 2 > hurt.len() || !counters.is_empty();
+    let sure = is_exact || (reached * 2 > hurt.len() && among_them) || !counters.is_empty();
     let how = if !counters.is_empty() {
         "its node counts overflows of accept queues".to_owned()
     } else if is_exact {
@@ -76,6 +73,11 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     let mut draft = Draft::of(Code::AcceptQueue, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
     draft.place = view.place_of(target, at);
     draft.of = of;
+    if !is_exact && counters.is_empty() && !among_them {
+        draft
+            .not_seen
+            .push("whether it answers those who ask in vain at all: it was others that it answered".to_owned());
+    }
     if reached > 0 {
         draft.ruled_out.push("loss and policy: the attempts have reached the pod".to_owned());
     }
@@ -100,6 +102,27 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     draft.exact = is_exact;
     draft.hurt = hurt;
     Some(draft)
+}
+
+/// Between the first and the last of these it has answered others, and some of those who ask in vain too: each by the clock of
+/// one place, that which has seen it last.
+fn answered_meanwhile(view: &View<'_>, target: (IpAddr, u16), hurt: &[usize]) -> (bool, bool) {
+    let lasts = || hurt.iter().filter_map(|&at| Some((view.troubles[at].what, view.troubles[at].seen.last()?)));
+    let mut spans: BTreeMap<TapId, (i64, i64)> = BTreeMap::new();
+    for (_, it) in lasts() {
+        let span = spans.entry(it.tap).or_insert((it.case.began, it.case.began));
+        *span = (span.0.min(it.case.began), span.1.max(it.case.began));
+    }
+    let within =
+        |it: &Sighting, at: i64| spans.get(&it.tap).is_some_and(|(first, last)| (first + 1..*last).contains(&at));
+    // One that was taken at a later try was answered too.
+    let tries = lasts().filter(|(what, it)| *what == Finding::Symptom(Symptom::Delayed) && within(it, it.case.at));
+    let to_it = |it: &&Sighting| (it.case.destination, it.case.ports.1) == target && within(it, it.case.began);
+    let mut sources =
+        view.joined.answered().filter(to_it).chain(tries.map(|(_, it)| it)).map(|it| it.case.source).peekable();
+    let others = sources.peek().is_some();
+    let fails: BTreeSet<IpAddr> = lasts().map(|(_, it)| it.case.source).collect();
+    (others, sources.any(|source| fails.contains(&source)))
 }
 
 /// Of the segments of all connections to it at least half as large a share was sent again as of the beginnings was lost.

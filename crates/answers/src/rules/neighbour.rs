@@ -6,7 +6,7 @@ use nodewatch_protocol::{Finding, Role, Symptom};
 
 use super::conntrack_full::node_of;
 use crate::{
-    Certainty, Code, Source,
+    Certainty, Code, Pod, Source,
     paths::Trouble,
     view::{Draft, ENOUGH, ENOUGH_EXACT, View},
 };
@@ -94,7 +94,9 @@ fn in_pod(view: &View<'_>, address: IpAddr, node: &str, hurt: Vec<usize>) -> Opt
     // What is not heard any more may have changed.
     view.journal.since(Source::Pods)?;
     // On a bridge the node's own questions reach all pods' interfaces.
-    let asks = |address| view.journal.pod_at(address, view.window.1).is_some_and(|pod| pod.node == node);
+    let is_own = |pod: &Pod| pod.node == node && !pod.on_host;
+    let asks =
+        |address| !view.nodes.contains_key(&address) && view.journal.pod_at(address, view.window.1).is_some_and(is_own);
     let pods = |&at: &usize| {
         let first = view.troubles[at].seen.first().filter(|it| asks(it.case.source))?;
         view.tap(first.tap).filter(|tap| tap.role == Role::Pod).map(|tap| tap.interface.as_str())

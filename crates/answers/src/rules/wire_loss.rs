@@ -6,7 +6,7 @@ use nodewatch_protocol::Role;
 
 use crate::{
     Certainty, Code, Segment,
-    paths::{Tap, Trouble},
+    paths::{TapId, Trouble},
     view::{Draft, ENOUGH, View},
 };
 
@@ -29,23 +29,16 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     groups.into_iter().filter_map(|((from, to, port), hurt)| of(view, (from, to), port, hurt)).collect()
 }
 
-/// It was seen last, and not seen next, at nodes' own interfaces: between those of pods lie the insides of both nodes.
+/// It was seen last, and not seen next, at nodes' own interfaces: between others lie the insides of the nodes too.
 fn is_outside(view: &View<'_>, trouble: &Trouble) -> bool {
-    let is_pods = |tap: &Tap| tap.role == Role::Pod;
-    let places = |node: &str| {
-        let seen = trouble.seen.iter().filter_map(|it| view.tap(it.tap));
-        let missing = trouble.missing.iter().filter_map(|tap| view.tap(*tap));
-        seen.chain(missing).filter(|tap| tap.node == node).any(|tap| !is_pods(tap))
-    };
-    match &trouble.segment {
-        Some(Segment::Between { from, to }) => places(from) && places(to),
-        _ => false,
-    }
+    // Of files that do not say which interface it is, nobody knows.
+    let is_nodes = |id: TapId| view.tap(id).is_some_and(|tap| tap.role == Role::Node || tap.interface.is_empty());
+    trouble.edge.is_some_and(|(last, next)| is_nodes(last) && is_nodes(next))
 }
 
 /// Files whose names do not say of which interface of which node they are may be of one node.
 fn are_named(view: &View<'_>, hurt: &[usize]) -> bool {
-    hurt.iter().any(|&at| {
+    hurt.iter().all(|&at| {
         let trouble = view.troubles[at];
         let taps = trouble.seen.iter().map(|it| it.tap).chain(trouble.missing.iter().copied());
         taps.filter_map(|tap| view.tap(tap)).all(|tap| !tap.interface.is_empty())

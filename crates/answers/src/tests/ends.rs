@@ -65,6 +65,20 @@ fn a_pod_that_nobody_answers_who_has_an_address_cannot_send_there() {
     let found = cluster.is(Code::Neighbour, Certainty::Likely);
     assert_eq!((found.place.node.as_deref(), found.place.interface.as_deref()), (Some("a"), Some("eni1")));
     assert!(found.text.contains("shop/web-1 cannot send to shop/api-1: 4 times"), "{}", found.text);
+    // On the node's own network a pod has the node's address.
+    let mut cluster = Cluster::new();
+    cluster.engine.nodes_have([(CLIENT, "a")].into_iter());
+    cluster.engine.journal.hears(Source::Pods, cluster.now);
+    cluster.engine.journal.pod(cluster.now, pod(ready));
+    let host = Pod { uid: "u3".into(), node: "a".into(), addresses: vec![CLIENT], on_host: true, ..pod(ready) };
+    cluster.engine.journal.pod(cluster.now, host);
+    for _ in 0..4 {
+        let at = (cluster.now * 1_000_000) as i64;
+        let what = Finding::Symptom(Symptom::NeighbourUnanswered);
+        cluster.told[0].cases.push(Case::of(what, Service::Neighbour, (CLIENT, 0), (BACKEND, 0), at));
+        cluster.pass(10);
+    }
+    assert!(cluster.engine.answers().is_empty(), "{:?}", cluster.engine.answers());
     // A scan, too few, one that is gone, what a node asks on its own link, and what it asks all on a bridge.
     let gone = PodPhase::Gone;
     for cluster in [
