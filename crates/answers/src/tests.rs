@@ -88,8 +88,7 @@ impl Cluster {
         for told in &mut self.told {
             told.sums += sums;
             for interface in 0..2 {
-                let (source, tunnel, mtu) = (CLIENT, None, None);
-                told.pairs.push(Pair { source, destination, port, service, interface, tunnel, sums, mtu });
+                told.pairs.push(Pair { interface, ..pair((destination, port), service, sums) });
             }
         }
     }
@@ -167,6 +166,11 @@ impl Cluster {
         assert_eq!((first.code, first.certainty), (Some(code), certainty), "{first:#?}");
         first
     }
+}
+
+/// What a node's own interface has counted.
+fn pair((destination, port): (IpAddr, u16), service: Service, sums: Sums) -> Pair {
+    Pair { source: CLIENT, destination, port, service, interface: 1, tunnel: None, sums, mtu: None }
 }
 
 fn second(node: &str) -> Told {

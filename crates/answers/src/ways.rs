@@ -82,16 +82,16 @@ impl Ways {
         }
         let mut taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
         taps.dedup();
-        let longer = |known: &mut Vec<TapId>| {
+        let keep = |known: &mut Vec<TapId>| {
             // A shorter one has perhaps missed some; another one is where they go now.
             if known.len() <= taps.len() || !is_part(&taps, known) {
                 known.clone_from(&taps);
             }
         };
         let (asked, backend) = (end(&first.case), end(&last.case));
-        longer(self.ends.entry((first.tap, first.case.source, asked, backend)).or_default());
-        longer(self.target.entry((first.tap, asked, backend)).or_default());
-        longer(self.backend.entry(backend).or_default());
+        keep(self.ends.entry((first.tap, first.case.source, asked, backend)).or_default());
+        keep(self.target.entry((first.tap, asked, backend)).or_default());
+        keep(self.backend.entry(backend).or_default());
         if asked.0 != backend.0 {
             self.translated.insert(asked.0);
         } else if first.case.service == Service::Tcp && is_plain(way) {

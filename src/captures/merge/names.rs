@@ -1,6 +1,6 @@
 //! What files of others are called, and what that says: whose each is, and which are parts of one capture.
 //!
-//! Owns no file: names alone. Pure.
+//! Owns no file: names alone, and the folder that the program runs in.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -11,32 +11,39 @@ use crate::captures::taps::of_file;
 
 /// How files of others are called, where that says whose each is.
 pub(super) struct FileNames {
-    /// Names that there are in several folders; all that are named after interfaces alone count as one.
+    /// Nodes, by their names in files, of which several folders have files; so are files that name none.
     several: HashSet<String>,
     /// What tells those folders apart.
     folders: HashMap<PathBuf, String>,
 }
 
-/// What several folders may have.
-fn key_of(stem: &str) -> &str {
-    if matches!(of_file(stem), Some(("", _))) { "" } else { stem }
+/// The node that a file's name has: none where it is named after an interface alone, and what names none is of its own.
+fn node_of(stem: &str) -> &str {
+    of_file(stem).map_or(stem, |(node, _)| node)
 }
 
 impl FileNames {
     pub(super) fn of(paths: &[PathBuf]) -> Self {
         let mut folders: HashMap<String, BTreeSet<PathBuf>> = HashMap::new();
+        let mut several = HashSet::new();
         for path in paths {
-            folders.entry(key_of(&stem_of(path)).to_owned()).or_default().insert(folder_of(path));
+            let stem = stem_of(path);
+            // Two interfaces of one node may lie in two folders; two files of one interface are of two nodes.
+            let what = if node_of(&stem).is_empty() { "" } else { &stem };
+            let those = folders.entry(what.to_owned()).or_default();
+            those.insert(folder_of(path));
+            if those.len() > 1 {
+                several.insert(node_of(&stem).to_owned());
+            }
         }
-        folders.retain(|_, those| those.len() > 1);
-        let all: BTreeSet<PathBuf> = folders.values().flatten().cloned().collect();
-        Self { several: folders.into_keys().collect(), folders: apart(&all) }
+        let of_several = paths.iter().filter(|path| several.contains(node_of(&stem_of(path))));
+        Self { folders: apart(&of_several.map(|path| folder_of(path)).collect()), several }
     }
 
     /// With the folder where the name alone is that of several.
     pub(super) fn name(&self, path: &Path) -> String {
         let stem = stem_of(path);
-        match self.folders.get(&folder_of(path)).filter(|_| self.several.contains(key_of(&stem))) {
+        match self.folders.get(&folder_of(path)).filter(|_| self.several.contains(node_of(&stem))) {
             Some(folder) => format!("{folder}.{stem}"),
             None => stem,
         }
@@ -105,21 +112,39 @@ mod tests {
             let names = FileNames::of(&paths);
             paths.map(|path| names.name(&path))
         };
-        let several = ["worker-1/eth0.pcap", "worker-2/eth0.pcap.gz", "worker-2/pod.pcap", "trace.pcap"];
-        assert_eq!(names(several), ["worker-1.eth0", "worker-2.eth0", "worker-2.pod", "trace"]);
-        // Interfaces of pods have other names on each node.
-        let pods = ["worker-1/vetha1b2.pcap", "worker-2/vethc3d4.pcap", "a.eth0.pcap", "b.eth0.pcap"];
-        assert_eq!(names(pods), ["worker-1.vetha1b2", "worker-2.vethc3d4", "a.eth0", "b.eth0"]);
-        let apart = ["x/A.pod.pcap", "x/A.eth.pcap", "y/trace.pcap", "z/trace.pcap"];
-        assert_eq!(names(apart), ["A.pod", "A.eth", "y.trace", "z.trace"]);
-        let deeper = ["w1/caps/eth0.pcap", "w2/caps/eth0.pcap", "w1/caps/pod.pcap", "w1/caps/eth0.pcap1"];
-        assert_eq!(names(deeper), ["w1.eth0", "w2.eth0", "w1.pod", "w1.eth0"]);
-        let unlike = ["a/x/c/eth0.pcap", "b/x/c/eth0.pcap", "b/y/c/eth0.pcap", "b/y/c/pod.pcap"];
-        assert_eq!(names(unlike), ["a-x-c.eth0", "b-x-c.eth0", "b-y-c.eth0", "b-y-c.pod"]);
-        let numbered = ["w1/capture-eth0.pcap", "w2/capture-eth0.pcap", "w2/capture-pod.pcap", "w1/a.pod.pcap"];
-        assert_eq!(names(numbered), ["w1.capture-eth0", "w2.capture-eth0", "capture-pod", "a.pod"]);
-        let one = ["caps/eth0.pcap", "caps/pod.pcap", "caps/eth0.pcap1", "caps/trace.pcap"];
-        assert_eq!(names(one), ["eth0", "pod", "eth0", "trace"]);
+        for (paths, expected) in [
+            (
+                ["worker-1/eth0.pcap", "worker-2/eth0.pcap.gz", "worker-2/pod.pcap", "trace.pcap"],
+                ["worker-1.eth0", "worker-2.eth0", "worker-2.pod", "trace"],
+            ),
+            // Interfaces of pods have other names on each node.
+            (
+                ["worker-1/vetha1b2.pcap", "worker-2/vethc3d4.pcap", "a.eth0.pcap", "b.eth0.pcap"],
+                ["worker-1.vetha1b2", "worker-2.vethc3d4", "a.eth0", "b.eth0"],
+            ),
+            (
+                ["x/A.pod.pcap", "w/A.eth.pcap", "y/trace.pcap", "z/trace.pcap"],
+                ["A.pod", "A.eth", "y.trace", "z.trace"],
+            ),
+            (
+                ["w1/caps/eth0.pcap", "w2/caps/eth0.pcap", "w1/caps/pod.pcap", "w1/caps/eth0.pcap1"],
+                ["w1.eth0", "w2.eth0", "w1.pod", "w1.eth0"],
+            ),
+            (
+                ["a/x/c/eth0.pcap", "b/x/c/eth0.pcap", "b/y/c/eth0.pcap", "b/y/c/pod.pcap"],
+                ["a-x-c.eth0", "b-x-c.eth0", "b-y-c.eth0", "b-y-c.pod"],
+            ),
+            (
+                ["w1/capture-eth0.pcap", "w2/capture-eth0.pcap", "w2/capture-pod.pcap", "w1/a.pod.pcap"],
+                ["w1.capture-eth0", "w2.capture-eth0", "w2.capture-pod", "a.pod"],
+            ),
+            (
+                ["caps/eth0.pcap", "caps/pod.pcap", "caps/eth0.pcap1", "caps/trace.pcap"],
+                ["eth0", "pod", "eth0", "trace"],
+            ),
+        ] {
+            assert_eq!(names(paths), expected);
+        }
     }
 
     #[test]

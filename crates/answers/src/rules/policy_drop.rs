@@ -76,7 +76,9 @@ fn refused_by<'a>(view: &View<'a>, trouble: &Trouble) -> Option<&'a str> {
 fn is_for_another_node(view: &View<'_>, trouble: &Trouble) -> bool {
     let Some(tap) = trouble.seen.last().and_then(|it| view.tap(it.tap)) else { return false };
     let begun_here = matches!(trouble.last().hops, Some(64 | 128 | 255));
-    let asked = view.journal.pod_at(trouble.backend.0, trouble.millis());
+    // What is not heard any more may have changed.
+    let is_heard = view.journal.since(Source::Pods).is_some();
+    let asked = view.journal.pod_at(trouble.backend.0, trouble.millis()).filter(|_| is_heard);
     let elsewhere =
         asked.is_some_and(|pod| !pod.node.is_empty() && pod.node != tap.node && pod.phase != PodPhase::Gone);
     trouble.way == KnownWay::No && tap.role == Role::Pod && begun_here && elsewhere

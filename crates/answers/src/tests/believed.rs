@@ -153,17 +153,7 @@ fn questions_that_were_answered_at_another_place_were_answered() {
             Sums { packets: 19, answered: 19, ..Sums::default() },
         ];
         for (told, sums) in cluster.told.iter_mut().zip(counts) {
-            let (source, destination, service) = (CLIENT, BACKEND, Service::Dns);
-            told.pairs.push(Pair {
-                source,
-                destination,
-                port: 53,
-                service,
-                interface: 1,
-                tunnel: None,
-                sums,
-                mtu: None,
-            });
+            told.pairs.push(pair((BACKEND, 53), Service::Dns, sums));
         }
         cluster.pass(1);
     }
@@ -182,17 +172,7 @@ fn attempts_that_are_not_decided_yet_are_not_among_those_that_others_are_of() {
         for told in &mut cluster.told {
             // What is seen inside a tunnel and out of it at one interface is the same.
             for tunnel in [None, Some(Tunnel::Vxlan)] {
-                let (source, destination, service) = (CLIENT, BACKEND, Service::Tcp);
-                told.pairs.push(Pair {
-                    source,
-                    destination,
-                    port: 8080,
-                    service,
-                    interface: 1,
-                    tunnel,
-                    sums,
-                    mtu: None,
-                });
+                told.pairs.push(Pair { tunnel, ..pair((BACKEND, 8080), Service::Tcp, sums) });
             }
         }
         cluster.pass(1);

@@ -4,36 +4,31 @@ use super::*;
 
 #[test]
 fn a_server_that_does_not_read_lets_all_its_clients_wait() {
-    let stalled = |by_server: fn(&mut Case)| {
+    /// Each connection is of another client.
+    fn of_another(case: &mut Case) {
+        case.source = IpAddr::from([10, 0, 9, (case.ports.0 % 250) as u8]);
+        case.amount = 4_000;
+    }
+    let by_server: fn(&mut Case) = |case| {
+        of_another(case);
+        case.by_server = true;
+    };
+    let stalled = |answered: u64, change: fn(&mut Case)| {
         let mut cluster = Cluster::new().well();
-        cluster.fail_so(4, Finding::Symptom(Symptom::Stalled), 1, by_server);
+        cluster.count(BACKEND, Service::Tcp, answered, answered);
+        cluster.fail_so(4, Finding::Symptom(Symptom::Stalled), 1, change);
         cluster
     };
-    // Each connection is of another client.
-    let cluster = stalled(|case| {
-        let client = IpAddr::from([10, 0, 9, (case.ports.0 % 250) as u8]);
-        (case.source, case.by_server, case.amount) = (client, true, 4_000);
-    });
+    let cluster = stalled(0, by_server);
     let found = cluster.is(Code::SlowReceiver, Certainty::Verdict);
     assert!(
         found.text.contains("10.0.2.7:8080 does not read") && found.text.contains("while 4 clients had"),
         "{found:?}"
     );
-    // Of thousands some are slow.
-    let mut cluster = Cluster::new().well();
-    cluster.count(BACKEND, Service::Tcp, 50_000, 50_000);
-    let by_server: fn(&mut Case) = |case| {
-        let client = IpAddr::from([10, 0, 9, (case.ports.0 % 250) as u8]);
-        (case.source, case.by_server, case.amount) = (client, true, 4_000);
-    };
-    cluster.fail_so(4, Finding::Symptom(Symptom::Stalled), 1, by_server);
-    assert!(cluster.engine.answers().is_empty(), "{:?}", cluster.engine.answers());
-    // Four clients that do not read are no reason to say anything of one.
-    let cluster = stalled(|case| {
-        let client = IpAddr::from([10, 0, 9, (case.ports.0 % 250) as u8]);
-        (case.source, case.by_server, case.amount) = (client, false, 4_000);
-    });
-    assert!(cluster.engine.answers().is_empty(), "{:?}", cluster.engine.answers());
+    // Of thousands some are slow, and four clients that do not read are no reason to say anything of one.
+    for cluster in [stalled(50_000, by_server), stalled(0, of_another)] {
+        assert!(cluster.engine.answers().is_empty(), "{:?}", cluster.engine.answers());
+    }
 }
 
 #[test]

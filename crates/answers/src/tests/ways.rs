@@ -201,20 +201,24 @@ fn the_way_of_others_is_believed_as_long_as_they_take_it_and_all_take_it() {
 
 #[test]
 fn a_reset_of_the_node_from_the_start_is_its_rules_where_the_pod_is_on_another() {
-    let refused = |node: &str| {
+    let refused = |node: &str, is_heard: bool| {
         let mut cluster = Cluster::new();
-        cluster.engine.journal.hears(Source::Pods, cluster.now);
+        if is_heard {
+            cluster.engine.journal.hears(Source::Pods, cluster.now);
+        }
         cluster.engine.journal.pod(cluster.now, Pod { node: node.into(), ..pod(PodPhase::Ready) });
         let by_node: fn(&mut Case) = |case| (case.by_server, case.refusal_hops) = (true, Some(64));
         cluster.fail_so(6, REFUSED, 0, by_node);
         cluster
     };
-    let cluster = refused("b");
+    let cluster = refused("b", true);
     let found = cluster.is(Code::PolicyDrop, Certainty::Likely);
     assert_eq!(found.place.node.as_deref(), Some("a"));
     assert!(found.text.contains("were refused by a itself: that pod is on another node"), "{}", found.text);
     // On a bridge, the pod beside it may have refused.
-    assert_eq!(codes(&refused("a")), []);
+    assert_eq!(codes(&refused("a", true)), []);
+    // Pods that are not heard of any more may be elsewhere by now.
+    assert_eq!(codes(&refused("b", false)), []);
 }
 
 #[test]
